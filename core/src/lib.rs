@@ -4,13 +4,45 @@
 
 #[cfg(any(feature = "std", test))]
 extern crate std;
-#[cfg(feature = "alloc")]
+#[cfg(any(feature = "alloc", test))]
 extern crate alloc;
 
+pub mod auth;
+pub mod config;
+pub mod digest;
+pub mod login;
+pub mod text;
+pub mod url;
+pub mod wire;
+
+pub mod driver;
+
+mod buffers;
+mod conn;
+mod error;
+mod event;
+mod name;
+mod portal;
 mod seq;
+mod session;
 mod tag;
 mod time;
 
+pub use buffers::{Buffers, NoBuffers, ReadInto, WriteFrom};
+pub use config::{Config, ConfigBuilder, ConfigError};
+pub use conn::{
+    AsyncNotice, CONTROL_AREA, Connection, ConnectionState, Counters, Direction, DiscoveryItem,
+    DiscoveryScope, InlineConnection, RECEIVE_AREA, TRANSMIT_AREA, Trace,
+};
+pub use error::{LostReason, ProtocolError, SubmitError, Timer};
+pub use event::{Action, Event, Wants};
+pub use name::{IscsiName, MAX_NAME_LEN, NameError, NameKind, NameRule};
+pub use portal::{MAX_HOST_LEN, Portal, PortalError, TargetAddress};
 pub use seq::{CmdSn, DataSn, R2tSn, StatSn};
+pub use session::{
+    Command, InlineSession, OnLoss, Session, SessionState, TaskId, TaskManagement,
+    TaskManagementId, TaskOutcome, TaskSlot, Transfer,
+};
 pub use tag::{InitiatorTaskTag, Lun, TargetTransferTag};
+pub use text::Negotiated;
 pub use time::Instant;

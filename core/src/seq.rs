@@ -99,7 +99,7 @@ sequence_number! {
 }
 
 sequence_number! {
-    /// The number of an R2T within its command (RFC 7143 section 11.8.3).
+    /// The number of an R2T within its command (RFC 7143 section 11.8.2).
     ///
     /// ```
     /// use iscsi_core::R2tSn;

@@ -1,0 +1,108 @@
+//! Asynchronous messages of the target (RFC 7143 section 11.9).
+
+use super::Connection;
+use crate::Instant;
+use crate::error::{LostReason, ProtocolError};
+use crate::session::Session;
+use crate::wire::{AsyncEvent, AsyncMessage};
+
+/// Longest sense data that is kept.
+const SENSE: usize = 252;
+
+/// An asynchronous message for the application, from [`Connection::poll_async`].
+///
+/// What the protocol asks for has been done already: a requested logout is under way, a dropped connection is closed.
+///
+/// ```
+/// use iscsi_core::{AsyncNotice, wire::AsyncEvent};
+/// let notice = AsyncNotice { event: AsyncEvent::LogoutRequested { seconds: 3 }, sense: &[] };
+/// assert_eq!(notice.event.to_byte(), 1);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AsyncNotice<'a> {
+    /// What happened.
+    pub event: AsyncEvent,
+    /// Sense data of a SCSI event, up to 252 bytes; empty for all others.
+    pub sense: &'a [u8],
+}
+
+/// The one message that waits for the application.
+#[derive(Debug)]
+pub(super) struct Events {
+    event: Option<AsyncEvent>,
+    sense: [u8; SENSE],
+    sense_len: u8,
+}
+
+impl Events {
+    pub(super) const fn new() -> Self {
+        Self { event: None, sense: [0; SENSE], sense_len: 0 }
+    }
+
+    pub(super) const fn clear(&mut self) {
+        self.event = None;
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.event.is_some()
+    }
+}
+
+impl Connection {
+    /// The asynchronous message that waits, if there is one. A second one makes input wait until the first is taken.
+    #[must_use]
+    pub fn poll_async(&mut self, session: &mut Session, now: Instant) -> Option<AsyncNotice<'_>> {
+        let event = self.core.events.event.take()?;
+        self.resume(session, now);
+        let sense = self.core.events.sense.get(..usize::from(self.core.events.sense_len));
+        Some(AsyncNotice { event, sense: sense.unwrap_or_default() })
+    }
+
+    pub(super) fn async_message(
+        &mut self,
+        message: &AsyncMessage,
+        session: &mut Session,
+        now: Instant,
+    ) -> Result<(), LostReason> {
+        if !self.status(message.stat_sn)? {
+            return Ok(());
+        }
+        self.core.events.sense_len = 0;
+        match message.event {
+            AsyncEvent::Scsi { .. } => self.keep_sense(message.data_segment_length)?,
+            AsyncEvent::LogoutRequested { .. } => {
+                // Refused if it is under way already, which is as good.
+                let _ = session.logout(now);
+            }
+            AsyncEvent::ConnectionDropped { cid, .. } if cid == self.core.cid => {
+                return Err(LostReason::AsyncEvent(message.event.to_byte()));
+            }
+            AsyncEvent::SessionDropped { .. } => {
+                return Err(LostReason::AsyncEvent(message.event.to_byte()));
+            }
+            AsyncEvent::NegotiationRequested { .. } => self.negotiation_requested(session, now),
+            // A target may send it only after FastAbort was negotiated, which is not offered.
+            AsyncEvent::TasksTerminated { .. } => {}
+            AsyncEvent::ConnectionDropped { .. }
+            | AsyncEvent::Vendor { .. }
+            | AsyncEvent::Unassigned(_) => {}
+        }
+        self.core.events.event = Some(message.event);
+        Ok(())
+    }
+
+    fn keep_sense(&mut self, data_segment: u32) -> Result<(), LostReason> {
+        if data_segment == 0 {
+            return Ok(());
+        }
+        let stage = &self.core.rx.stage;
+        let sense = u16::from_be_bytes([stage[0], stage[1]]);
+        if u32::from(sense) + 2 > data_segment {
+            return Err(ProtocolError::SenseLength { sense, data_segment }.into());
+        }
+        let len = usize::from(sense).min(SENSE);
+        self.core.events.sense[..len].copy_from_slice(&stage[2..2 + len]);
+        self.core.events.sense_len = len as u8;
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! Keep-alive: our pings and the echo of the target's (RFC 7143 sections 11.18 and 11.19).
+
+use super::{Connection, ConnectionState};
+use crate::error::{LostReason, ProtocolError};
+use crate::session::{ControlTag, Session};
+use crate::wire::{self, NopIn, NopInKind};
+use crate::{InitiatorTaskTag, Instant};
+
+/// The answer that a ping of the target waits for.
+pub(super) type Echo = wire::TransferTag;
+
+/// Our ping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ping {
+    Idle,
+    Wanted,
+    Sent(InitiatorTaskTag),
+}
+
+impl Connection {
+    /// Something arrived: the next ping is a whole interval away.
+    #[inline]
+    pub(super) fn heard(&mut self, session: &Session, now: Instant) {
+        if self.core.state == ConnectionState::FullFeature && self.core.ping == Ping::Idle {
+            self.core.timers.idle = session.config().timeouts().nop_interval.map(|i| now + i);
+        }
+    }
+
+    /// The interval passed in silence.
+    pub(super) fn idle_due(&mut self, session: &Session, now: Instant) {
+        self.core.timers.idle = None;
+        if self.core.state == ConnectionState::FullFeature && self.core.ping == Ping::Idle {
+            self.core.ping = Ping::Wanted;
+            self.core.timers.ping = Some(now + session.config().timeouts().nop_timeout);
+        }
+    }
+
+    /// Sends a NOP-Out ping now; without an answer in the configured time the connection is dropped. Does nothing while one is
+    /// under way or before the full feature phase.
+    pub fn ping(&mut self, session: &Session, now: Instant) {
+        self.idle_due(session, now);
+    }
+
+    /// The ping to send, if one is wanted.
+    pub(super) fn take_ping(&mut self, session: &mut Session) -> Option<InitiatorTaskTag> {
+        if self.core.ping != Ping::Wanted {
+            return None;
+        }
+        let itt = session.control_tag(ControlTag::Ping);
+        self.core.ping = Ping::Sent(itt);
+        Some(itt)
+    }
+
+    /// The ping was answered, or the target refused to: it is alive.
+    pub(super) fn ping_answered(&mut self) {
+        self.core.ping = Ping::Idle;
+        self.core.timers.ping = None;
+    }
+
+    pub(super) fn nop_in(&mut self, nop: &NopIn) -> Result<(), LostReason> {
+        match nop.kind {
+            NopInKind::PingResponse(itt) => {
+                if !self.status(nop.stat_sn)? {
+                    return Ok(());
+                }
+                if self.core.ping != Ping::Sent(itt) {
+                    return Err(LostReason::Protocol(ProtocolError::UnknownTask(itt)));
+                }
+                // Our pings carry no data.
+                if nop.data_segment_length != 0 {
+                    return Err(LostReason::Protocol(ProtocolError::NopEcho));
+                }
+                self.ping_answered();
+                Ok(())
+            }
+            NopInKind::Ping(transfer) => {
+                self.next_status(nop.stat_sn)?;
+                self.core.echo = Some(transfer);
+                Ok(())
+            }
+            NopInKind::Update => self.next_status(nop.stat_sn),
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! What each PDU of the target means: where its data segment goes, and what changes once it is whole and verified.
+
+use super::rx::Place;
+use super::{Connection, ConnectionState};
+use crate::error::{LostReason, ProtocolError};
+use crate::session::{Burst, Session, TaskEnd, TaskOutcome, TaskState};
+use crate::wire::{
+    BHS_LEN, Completion, DataIn, LogoutResponse, NopInKind, Opcode, R2t, Reject,
+    RejectReason, Residual, ScsiResponse, ScsiResponseCode, ScsiStatus, TargetPdu,
+    TaskManagementResponse, TaskManagementResponseCode,
+};
+use crate::{DataSn, InitiatorTaskTag, Instant, StatSn};
+
+impl From<ProtocolError> for LostReason {
+    fn from(e: ProtocolError) -> Self {
+        Self::Protocol(e)
+    }
+}
+
+impl Connection {
+    /// Checks a header and says where its data segment goes; `None` if the PDU has to wait for the application.
+    pub(super) fn place_of(
+        &self,
+        pdu: &TargetPdu,
+        session: &Session,
+    ) -> Result<Option<Place>, ProtocolError> {
+        if self.core.state == ConnectionState::Login {
+            return match pdu {
+                TargetPdu::LoginResponse(response) => {
+                    self.control_place(self.core.login_text, response.data_segment_length).map(Some)
+                }
+                other => Err(ProtocolError::UnexpectedPdu(other.opcode() as u8)),
+            };
+        }
+        match pdu {
+            TargetPdu::DataIn(data_in) => self.place_of_data_in(data_in, session).map(Some),
+            TargetPdu::ScsiResponse(response) => {
+                let itt = response.initiator_task_tag;
+                if session.find(itt).is_some() {
+                    Ok(Some(Place::Stage))
+                } else {
+                    unknown_task(itt, session).map(|()| Some(Place::Nowhere))
+                }
+            }
+            TargetPdu::AsyncMessage(_) if self.core.events.is_full() => Ok(None),
+            TargetPdu::AsyncMessage(_) | TargetPdu::Reject(_) => Ok(Some(Place::Stage)),
+            TargetPdu::NopIn(nop) => {
+                let waits = matches!(nop.kind, NopInKind::Ping(_)) && self.core.echo.is_some();
+                Ok((!waits).then_some(Place::Nowhere))
+            }
+            TargetPdu::TextResponse(text) => self.place_of_text(text).map(Some),
+            TargetPdu::R2t(_)
+            | TargetPdu::TaskManagementResponse(_)
+            | TargetPdu::LogoutResponse(_) => Ok(Some(Place::Nowhere)),
+            TargetPdu::LoginResponse(_) => {
+                Err(ProtocolError::UnexpectedPdu(Opcode::LoginResponse as u8))
+            }
+        }
+    }
+
+    /// Everything that must hold before a byte of Data-In is placed.
+    #[inline]
+    fn place_of_data_in(
+        &self,
+        data_in: &DataIn,
+        session: &Session,
+    ) -> Result<Place, ProtocolError> {
+        let itt = data_in.initiator_task_tag;
+        let Some(index) = session.find(itt) else {
+            return unknown_task(itt, session).map(|()| Place::Nowhere);
+        };
+        let slot = &session.slots[index];
+        let (offset, length) = (data_in.buffer_offset, data_in.data_segment_length);
+        if slot.in_len == 0 && (length > 0 || slot.out_len > 0) {
+            return Err(ProtocolError::DataInNotExpected(itt));
+        }
+        // Bidirectional commands get their status in a SCSI Response (RFC 7143 section 11.7.3).
+        if data_in.status.is_some() && slot.out_len > 0 {
+            return Err(ProtocolError::DataInNotExpected(itt));
+        }
+        if data_in.data_sn != slot.in_data_sn {
+            if data_in.data_sn.lt(slot.in_data_sn) {
+                return Ok(Place::Nowhere);
+            }
+            let expected = slot.in_data_sn;
+            return Err(ProtocolError::DataSn { expected, got: data_in.data_sn });
+        }
+        match offset.checked_add(length) {
+            Some(end) if end <= slot.in_len => {}
+            _ => {
+                let expected = slot.in_len;
+                return Err(ProtocolError::DataInOutOfRange { offset, length, expected });
+            }
+        }
+        let negotiated = &session.core.negotiated;
+        let in_order = negotiated.data_pdu_in_order && negotiated.data_sequence_in_order;
+        let goes_back = in_order && offset < slot.in_end;
+        // Out of order, overlaps cannot be told from new bytes one by one; in sum they can.
+        let too_much = slot.in_received.saturating_add(length) > slot.in_len;
+        if length > 0 && (goes_back || too_much) {
+            return Err(ProtocolError::DataInOrder { offset, previous_end: slot.in_end });
+        }
+        Ok(Place::Task { index, at: offset })
+    }
+
+    /// A whole PDU with a verified data segment.
+    #[inline]
+    pub(super) fn process(
+        &mut self,
+        pdu: &TargetPdu,
+        session: &mut Session,
+        now: Instant,
+    ) -> Result<(), LostReason> {
+        match pdu {
+            TargetPdu::DataIn(data_in) => {
+                session.core.window.update(data_in.exp_cmd_sn, data_in.max_cmd_sn);
+                self.data_in(data_in, session)
+            }
+            TargetPdu::ScsiResponse(response) => {
+                session.core.window.update(response.exp_cmd_sn, response.max_cmd_sn);
+                self.scsi_response(response, session)
+            }
+            TargetPdu::R2t(r2t) => {
+                session.core.window.update(r2t.exp_cmd_sn, r2t.max_cmd_sn);
+                Self::r2t(r2t, session)
+            }
+            TargetPdu::NopIn(nop) => {
+                session.core.window.update(nop.exp_cmd_sn, nop.max_cmd_sn);
+                self.nop_in(nop)
+            }
+            TargetPdu::TaskManagementResponse(response) => {
+                session.core.window.update(response.exp_cmd_sn, response.max_cmd_sn);
+                self.task_management_response(response, session, now)
+            }
+            TargetPdu::TextResponse(response) => {
+                session.core.window.update(response.exp_cmd_sn, response.max_cmd_sn);
+                self.text_response(response)
+            }
+            TargetPdu::LogoutResponse(response) => {
+                session.core.window.update(response.exp_cmd_sn, response.max_cmd_sn);
+                self.logout_response(response, session, now)
+            }
+            TargetPdu::AsyncMessage(message) => {
+                session.core.window.update(message.exp_cmd_sn, message.max_cmd_sn);
+                self.async_message(message, session, now)
+            }
+            TargetPdu::Reject(reject) => {
+                session.core.window.update(reject.exp_cmd_sn, reject.max_cmd_sn);
+                self.reject(reject, session, now)
+            }
+            TargetPdu::LoginResponse(response) => self.login_response(response, session, now),
+        }
+    }
+
+    /// Takes the StatSN of a PDU that advances it. False for a duplicate, which has to be ignored; a gap is a lost response.
+    #[inline]
+    pub(super) fn status(&mut self, stat_sn: StatSn) -> Result<bool, LostReason> {
+        let expected = self.core.exp_stat_sn;
+        if stat_sn == expected {
+            self.core.exp_stat_sn = expected.next();
+            Ok(true)
+        } else if stat_sn.lt(expected) {
+            Ok(false)
+        } else {
+            Err(ProtocolError::StatSn { expected, got: stat_sn }.into())
+        }
+    }
+
+    /// Checks a StatSN that only announces the next one: if it is ahead, a response was lost.
+    pub(super) fn next_status(&self, stat_sn: StatSn) -> Result<(), LostReason> {
+        let expected = self.core.exp_stat_sn;
+        if expected.lt(stat_sn) {
+            return Err(ProtocolError::StatSn { expected, got: stat_sn }.into());
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn data_in(&mut self, data_in: &DataIn, session: &mut Session) -> Result<(), LostReason> {
+        if let Some(status) = &data_in.status
+            && !self.status(status.stat_sn)?
+        {
+            return Ok(());
+        }
+        let Some(index) = session.find(data_in.initiator_task_tag) else { return Ok(()) };
+        let slot = &mut session.slots[index];
+        if data_in.data_sn != slot.in_data_sn {
+            return Ok(());
+        }
+        slot.in_data_sn = slot.in_data_sn.next();
+        slot.in_received += data_in.data_segment_length;
+        if data_in.data_segment_length > 0 {
+            slot.in_end = data_in.buffer_offset + data_in.data_segment_length;
+        }
+        if let Some(status) = &data_in.status {
+            let completion = Completion {
+                status: status.status,
+                residual: status.residual,
+                ..Completion::GOOD
+            };
+            return self.task_completed(index, ScsiResponseCode::CompletedAtTarget(completion), session);
+        }
+        Ok(())
+    }
+
+    fn scsi_response(
+        &mut self,
+        response: &ScsiResponse,
+        session: &mut Session,
+    ) -> Result<(), LostReason> {
+        if !self.status(response.stat_sn)? {
+            return Ok(());
+        }
+        let Some(index) = session.find(response.initiator_task_tag) else { return Ok(()) };
+        let slot = &mut session.slots[index];
+        if let ScsiResponseCode::CompletedAtTarget(completion) = &response.response {
+            let (announced, received) = (completion.exp_data_sn, slot.in_data_sn);
+            // Bidirectional commands number R2Ts and Data-In together; no two targets agree on how.
+            if slot.out_len == 0 && received.lt(announced) {
+                return Err(ProtocolError::ExpDataSn { announced, received }.into());
+            }
+        }
+        if response.data_segment_length > 0 {
+            let stage = &self.core.rx.stage;
+            let sense = u16::from_be_bytes([stage[0], stage[1]]);
+            if u32::from(sense) + 2 > response.data_segment_length {
+                let data_segment = response.data_segment_length;
+                return Err(ProtocolError::SenseLength { sense, data_segment }.into());
+            }
+            let len = usize::from(sense).min(stage.len() - 2).min(252);
+            slot.aux[..len].copy_from_slice(&stage[2..2 + len]);
+            slot.sense_len = len as u8;
+        }
+        self.task_completed(index, response.response, session)
+    }
+
+    /// The target's last word on a task.
+    fn task_completed(
+        &mut self,
+        index: u16,
+        response: ScsiResponseCode,
+        session: &mut Session,
+    ) -> Result<(), LostReason> {
+        let slot = &session.slots[index];
+        let mut missing = 0;
+        if let ScsiResponseCode::CompletedAtTarget(completion) = &response {
+            let main = if slot.out_len > 0 { slot.out_len } else { slot.in_len };
+            check_residual(completion.residual, main)?;
+            check_residual(completion.bidi_read_residual, slot.in_len)?;
+            let read_residual = if slot.out_len > 0 {
+                completion.bidi_read_residual
+            } else {
+                completion.residual
+            };
+            if matches!(completion.status, ScsiStatus::Good | ScsiStatus::ConditionMet) {
+                let announced = read_residual.transferred(slot.in_len).unwrap_or(0);
+                missing = announced.saturating_sub(slot.in_received);
+            }
+        }
+        let outcome = TaskOutcome { response, data_in: slot.in_received, missing };
+        self.end_task(index, TaskEnd::Done(outcome), session);
+        Ok(())
+    }
+
+    /// Ends a task; of its Data-Out only what is half sent still goes out.
+    fn end_task(&mut self, index: u16, end: TaskEnd, session: &mut Session) {
+        if session.slots[index].frozen > 0 {
+            self.core.ring.withdraw_data(index, |task| session.thawed(task));
+        }
+        session.finish(index, end);
+    }
+
+    fn r2t(r2t: &R2t, session: &mut Session) -> Result<(), LostReason> {
+        let itt = r2t.initiator_task_tag;
+        let Some(index) = session.find(itt) else {
+            return Ok(unknown_task(itt, session)?);
+        };
+        let max_burst = session.core.negotiated.max_burst_length;
+        let max_outstanding = session.core.negotiated.max_outstanding_r2t;
+        let arrival = session.next_arrival();
+        let slot = &mut session.slots[index];
+        if slot.out_len == 0 {
+            return Err(ProtocolError::R2tNotExpected(itt).into());
+        }
+        if slot.lun != r2t.lun {
+            return Err(ProtocolError::LunMismatch(itt).into());
+        }
+        if r2t.r2t_sn != slot.r2t_sn {
+            if r2t.r2t_sn.lt(slot.r2t_sn) {
+                return Ok(());
+            }
+            return Err(ProtocolError::R2tSn { expected: slot.r2t_sn, got: r2t.r2t_sn }.into());
+        }
+        let (offset, length) = (r2t.buffer_offset, r2t.desired_data_transfer_length);
+        let end = match offset.checked_add(length) {
+            Some(end) if end <= slot.out_len => end,
+            _ => {
+                let expected = slot.out_len;
+                return Err(ProtocolError::R2tOutOfRange { offset, length, expected }.into());
+            }
+        };
+        if length > max_burst {
+            return Err(ProtocolError::R2tTooLong { length, max: max_burst }.into());
+        }
+        if slot.revoked {
+            return Err(LostReason::NoBuffer);
+        }
+        slot.r2t_sn = slot.r2t_sn.next();
+        let burst = Burst {
+            ttt: r2t.target_transfer_tag,
+            at: offset,
+            end,
+            data_sn: DataSn(0),
+            arrival,
+        };
+        if u16::from(slot.bursts.len()) >= max_outstanding || !slot.bursts.push(burst) {
+            return Err(ProtocolError::TooManyR2ts(itt).into());
+        }
+        session.line_up(index);
+        Ok(())
+    }
+
+    fn task_management_response(
+        &mut self,
+        response: &TaskManagementResponse,
+        session: &mut Session,
+        now: Instant,
+    ) -> Result<(), LostReason> {
+        if !self.status(response.stat_sn)? {
+            return Ok(());
+        }
+        let itt = response.initiator_task_tag;
+        if !session.core.tmf.awaits(itt) {
+            return Err(ProtocolError::UnknownTask(itt).into());
+        }
+        session.task_management_answered(response.response, now);
+        self.withdraw_ended(session);
+        Ok(())
+    }
+
+    /// Tasks may have ended with PDUs in the ring; what was not started is taken back.
+    fn withdraw_ended(&mut self, session: &mut Session) {
+        for index in session.slots.indices() {
+            if session.slots[index].state == TaskState::Draining {
+                self.core.ring.withdraw_data(index, |task| session.thawed(task));
+            }
+        }
+    }
+
+    fn logout_response(
+        &mut self,
+        response: &LogoutResponse,
+        session: &mut Session,
+        now: Instant,
+    ) -> Result<(), LostReason> {
+        let itt = response.initiator_task_tag;
+        if !session.core.logout.is_some_and(|l| l.sent && l.itt == itt) {
+            return Err(ProtocolError::UnexpectedPdu(Opcode::LogoutResponse as u8).into());
+        }
+        // Whatever the response says: no more can be done on this connection (RFC 7143 section 11.15).
+        self.close();
+        session.logged_out(now);
+        Ok(())
+    }
+
+    fn reject(
+        &mut self,
+        reject: &Reject,
+        session: &mut Session,
+        now: Instant,
+    ) -> Result<(), LostReason> {
+        if !self.status(reject.stat_sn)? {
+            return Ok(());
+        }
+        if (reject.data_segment_length as usize) < BHS_LEN {
+            return Err(ProtocolError::RejectWithoutHeader.into());
+        }
+        let Some(bhs) = self.core.rx.stage.first_chunk::<BHS_LEN>() else { return Ok(()) };
+        let opcode = Opcode::of(bhs);
+        let itt = InitiatorTaskTag(u32::from_be_bytes([bhs[16], bhs[17], bhs[18], bhs[19]]));
+        let immediate = bhs[0] & 0x40 != 0;
+        let reason = reject.reason;
+        match opcode {
+            Some(Opcode::ScsiCommand) => {
+                if let Some(index) = session.find(itt) {
+                    if immediate {
+                        self.end_task(index, TaskEnd::Lost(LostReason::Rejected(reason)), session);
+                    } else {
+                        // The abort also plugs the hole in the CmdSN order (RFC 7143 sections 7.3 and 11.6.1).
+                        session.give_up(index, LostReason::Rejected(reason), now);
+                    }
+                }
+            }
+            Some(Opcode::TaskManagementRequest) if session.core.tmf.awaits(itt) => {
+                session.task_management_answered(TaskManagementResponseCode::FunctionRejected, now);
+            }
+            Some(Opcode::NopOut) => self.ping_answered(),
+            Some(Opcode::TextRequest) => self.text_rejected(reason),
+            Some(Opcode::LogoutRequest) if session.core.logout.is_some_and(|l| l.itt == itt) => {
+                return Err(ProtocolError::Rejected(reason).into());
+            }
+            // Data-Out and SNACK: the task lives and its response is still due.
+            _ => {}
+        }
+        match reason {
+            RejectReason::WaitingForLogout => {
+                // Refused if it is under way already, which is as good.
+                let _ = session.logout(now);
+                Ok(())
+            }
+            RejectReason::NegotiationReset => Err(ProtocolError::Rejected(reason).into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_residual(residual: Residual, expected: u32) -> Result<(), LostReason> {
+    match residual {
+        Residual::Underflow(count) if count > expected => {
+            Err(ProtocolError::Residual { count, expected }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A tag that names no running task: what comes late for an aborted one is dropped, the rest is an error.
+fn unknown_task(itt: InitiatorTaskTag, session: &Session) -> Result<(), ProtocolError> {
+    if session.was_aborted(itt) { Ok(()) } else { Err(ProtocolError::UnknownTask(itt)) }
+}

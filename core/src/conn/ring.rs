@@ -1,0 +1,323 @@
+//! The send ring: PDUs whose headers and digests are fixed, waiting for the transport.
+//!
+//! A PDU enters the ring when there is a chance to send it; from then on its bytes do not change, however often they are
+//! looked at and in however many pieces they leave. Payload stays in the application's memory.
+
+use crate::buffers::Buffers;
+use crate::digest::{Crc32c, to_wire};
+use crate::session::{Slots, TaskId, TaskSlot};
+use crate::wire::{BHS_LEN, Bhs};
+
+/// PDUs that may wait at once; also the most that one gather write can take.
+pub(crate) const RING: usize = 32;
+
+/// "Belongs to no task".
+const NO_TASK: u16 = u16::MAX;
+
+const DIGEST: usize = 4;
+
+/// Where the data segment of a PDU is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Body {
+    None,
+    /// Bytes of a task, from this offset.
+    Task { task: TaskId, at: u32 },
+    /// The transmit part of the control area, from this offset.
+    Control { at: u16 },
+}
+
+/// A PDU ready to go.
+#[derive(Debug, Clone, Copy)]
+struct Frozen {
+    /// BHS and, at the end, the header digest.
+    head: [u8; BHS_LEN + DIGEST],
+    /// Padding and data digest.
+    tail: [u8; 3 + DIGEST],
+    tail_len: u8,
+    header_digest: bool,
+    /// Length of the additional header segments, which stand in the task's slot.
+    ahs_len: u16,
+    task: u16,
+    body: Body,
+    body_len: u32,
+    /// All bytes; 0 for a PDU that was withdrawn.
+    total: u32,
+}
+
+const EMPTY: Frozen = Frozen {
+    head: [0; BHS_LEN + DIGEST],
+    tail: [0; 3 + DIGEST],
+    tail_len: 0,
+    header_digest: false,
+    ahs_len: 0,
+    task: NO_TASK,
+    body: Body::None,
+    body_len: 0,
+    total: 0,
+};
+
+/// What a PDU is made of, for [`Ring::push`].
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    pub(crate) bhs: &'a Bhs,
+    /// The slot whose memory or header the PDU shows.
+    pub(crate) task: Option<u16>,
+    pub(crate) ahs: &'a [u8],
+    pub(crate) body: Body,
+    pub(crate) body_len: u32,
+}
+
+/// The application returned an empty run for bytes that it owes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoBuffer;
+
+#[derive(Debug)]
+pub(crate) struct Ring {
+    ring: [Frozen; RING],
+    head: u8,
+    len: u8,
+    /// Bytes of the first PDU that are gone already.
+    sent: u32,
+    pub(crate) header_digest: bool,
+    pub(crate) data_digest: bool,
+}
+
+impl Ring {
+    pub(crate) const fn new() -> Self {
+        Self {
+            ring: [EMPTY; RING],
+            head: 0,
+            len: 0,
+            sent: 0,
+            header_digest: false,
+            data_digest: false,
+        }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) const fn is_full(&self) -> bool {
+        self.len as usize == RING
+    }
+
+    pub(crate) const fn clear(&mut self) {
+        self.head = 0;
+        self.len = 0;
+        self.sent = 0;
+        self.header_digest = false;
+        self.data_digest = false;
+    }
+
+    const fn position(&self, n: u8) -> usize {
+        (self.head as usize + n as usize) % RING
+    }
+
+    /// Freezes a PDU: fixes its digests. The ring must not be full.
+    pub(crate) fn push(
+        &mut self,
+        draft: &Draft<'_>,
+        control: &[u8],
+        buffers: &(impl Buffers + ?Sized),
+    ) -> Result<(), NoBuffer> {
+        debug_assert!(!self.is_full());
+        let position = self.position(self.len);
+        let padding = (draft.body_len.wrapping_neg() & 3) as usize;
+        let mut tail = [0; 3 + DIGEST];
+        let mut tail_len = padding;
+        if self.data_digest && draft.body_len > 0 {
+            let mut crc = Crc32c::new();
+            each_run(draft.body, draft.body_len, control, buffers, |run| {
+                crc.update(run);
+                true
+            })?;
+            crc.update(&[0; 3][..padding]);
+            let digest = to_wire(crc.finish());
+            tail[padding..padding + DIGEST].copy_from_slice(&digest);
+            tail_len += DIGEST;
+        }
+        let frozen = &mut self.ring[position];
+        frozen.head[..BHS_LEN].copy_from_slice(draft.bhs);
+        let mut head_len = BHS_LEN;
+        if self.header_digest {
+            let mut crc = Crc32c::new();
+            crc.update(draft.bhs);
+            crc.update(draft.ahs);
+            frozen.head[BHS_LEN..].copy_from_slice(&to_wire(crc.finish()));
+            head_len += DIGEST;
+        }
+        frozen.header_digest = self.header_digest;
+        frozen.tail = tail;
+        frozen.tail_len = tail_len as u8;
+        frozen.ahs_len = draft.ahs.len() as u16;
+        frozen.task = draft.task.unwrap_or(NO_TASK);
+        frozen.body = draft.body;
+        frozen.body_len = draft.body_len;
+        frozen.total = (head_len + draft.ahs.len() + tail_len) as u32 + draft.body_len;
+        self.len += 1;
+        Ok(())
+    }
+
+    /// The next byte to send belongs to a task whose memory is not lent.
+    pub(crate) fn front_missing(&self, buffers: &(impl Buffers + ?Sized)) -> bool {
+        let frozen = &self.ring[usize::from(self.head)];
+        let Body::Task { task, at } = frozen.body else { return false };
+        let after_body = u32::from(frozen.tail_len) + frozen.body_len;
+        let done = self.sent.saturating_sub(frozen.total - after_body);
+        self.len > 0
+            && done < frozen.body_len
+            && buffers.data_out(task, at + done, frozen.body_len - done).is_empty()
+    }
+
+    /// Shows the bytes that are next to send, as many runs as fit into `out`, up to memory that is not lent. Returns the number
+    /// of runs.
+    pub(crate) fn view<'a>(
+        &'a self,
+        slots: &'a Slots<[TaskSlot]>,
+        control: &'a [u8],
+        buffers: &'a (impl Buffers + ?Sized),
+        out: &mut [&'a [u8]],
+    ) -> usize {
+        let mut gather = Gather { out, len: 0, skip: self.sent as usize };
+        for n in 0..self.len {
+            let frozen = &self.ring[self.position(n)];
+            if frozen.total > 0 && gather.pdu(frozen, slots, control, buffers) != Ok(true) {
+                break;
+            }
+        }
+        gather.len
+    }
+
+    /// `n` bytes went out. `left` is called with the task of each PDU that is gone.
+    pub(crate) fn transmitted(&mut self, mut n: usize, mut left: impl FnMut(u16)) {
+        while self.len > 0 {
+            let frozen = &self.ring[usize::from(self.head)];
+            let rest = (frozen.total - self.sent) as usize;
+            if n < rest {
+                self.sent += n as u32;
+                return;
+            }
+            n -= rest;
+            if frozen.task != NO_TASK {
+                left(frozen.task);
+            }
+            self.sent = 0;
+            self.head = self.position(1) as u8;
+            self.len -= 1;
+        }
+    }
+
+    /// Withdraws what was not started of a task's Data-Out. `left` is called for each PDU withdrawn. Commands stay: their
+    /// CmdSN is taken.
+    pub(crate) fn withdraw_data(&mut self, task: u16, mut left: impl FnMut(u16)) {
+        let started = self.sent > 0;
+        for n in 0..self.len {
+            let position = self.position(n);
+            let frozen = &mut self.ring[position];
+            let data_out = frozen.head[0] & 0x3f == crate::wire::Opcode::DataOut as u8;
+            if frozen.task == task && data_out && !(n == 0 && started) {
+                *frozen = EMPTY;
+                left(task);
+            }
+        }
+        self.transmitted(0, |_| ());
+    }
+
+    /// A PDU with bytes of the task's memory is in the ring.
+    pub(crate) fn shows_memory_of(&self, task: u16) -> bool {
+        (0..self.len).any(|n| {
+            let frozen = &self.ring[self.position(n)];
+            frozen.task == task && frozen.body_len > 0
+        })
+    }
+}
+
+/// Calls `each` for the runs of a data segment until it returns false.
+fn each_run<'a>(
+    body: Body,
+    len: u32,
+    control: &'a [u8],
+    buffers: &'a (impl Buffers + ?Sized),
+    mut each: impl FnMut(&'a [u8]) -> bool,
+) -> Result<(), NoBuffer> {
+    match body {
+        Body::None => {}
+        Body::Control { at } => {
+            let at = usize::from(at);
+            each(control.get(at..at + len as usize).ok_or(NoBuffer)?);
+        }
+        Body::Task { task, at } => {
+            let mut done = 0;
+            while done < len {
+                let run = buffers.data_out(task, at + done, len - done);
+                // A longer run than asked for is cut, an empty one cannot be sent.
+                let run = run.get(..(len - done) as usize).unwrap_or(run);
+                if run.is_empty() {
+                    return Err(NoBuffer);
+                }
+                done += run.len() as u32;
+                if !each(run) {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Collects runs, leaving out the first `skip` bytes.
+struct Gather<'o, 'a> {
+    out: &'o mut [&'a [u8]],
+    len: usize,
+    skip: usize,
+}
+
+impl<'a> Gather<'_, 'a> {
+    /// Adds a run; false if there is no room for more.
+    #[inline]
+    fn put(&mut self, run: &'a [u8]) -> bool {
+        if self.skip >= run.len() {
+            self.skip -= run.len();
+            return true;
+        }
+        match self.out.get_mut(self.len) {
+            Some(place) => {
+                *place = &run[self.skip..];
+                self.skip = 0;
+                self.len += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn pdu(
+        &mut self,
+        frozen: &'a Frozen,
+        slots: &'a Slots<[TaskSlot]>,
+        control: &'a [u8],
+        buffers: &'a (impl Buffers + ?Sized),
+    ) -> Result<bool, NoBuffer> {
+        let head_end = if frozen.header_digest { BHS_LEN + DIGEST } else { BHS_LEN };
+        let header = if frozen.ahs_len == 0 {
+            self.put(&frozen.head[..head_end])
+        } else {
+            let ahs = slots.get(usize::from(frozen.task)).map_or(&[][..], |slot| {
+                slot.aux.get(..usize::from(frozen.ahs_len)).unwrap_or_default()
+            });
+            self.put(&frozen.head[..BHS_LEN])
+                && self.put(ahs)
+                && self.put(&frozen.head[BHS_LEN..head_end])
+        };
+        if !header {
+            return Ok(false);
+        }
+        let mut room = true;
+        each_run(frozen.body, frozen.body_len, control, buffers, |run| {
+            room = self.put(run);
+            room
+        })?;
+        Ok(room && self.put(&frozen.tail[..usize::from(frozen.tail_len)]))
+    }
+}

@@ -1,0 +1,384 @@
+//! Receiving: framing, digests, and where each byte goes.
+//!
+//! One machine with three phases (header, data segment, trailer). It always knows the one place where the next bytes belong
+//! ([`Connection::recv_space`]) and is told how many were put there ([`Connection::received`]); taking bytes from a scratch
+//! ([`Connection::receive`]) is a loop over the two.
+
+use super::{Connection, ConnectionState, Direction, RECEIVE_AREA};
+use crate::buffers::Buffers;
+use crate::digest::{Crc32c, to_wire};
+use crate::error::{LostReason, ProtocolError};
+use crate::session::Session;
+use crate::wire::{self, BHS_LEN, Bhs, TargetPdu};
+use crate::Instant;
+
+const DIGEST: usize = 4;
+
+/// Staging for sense data, asynchronous messages and rejected headers: what is longer is cut.
+pub(super) const STAGE: usize = 2 + 252 + 2;
+
+/// The data segment a peer may send before anything was declared (RFC 7143 section 13.12).
+const DEFAULT_SEGMENT: u32 = 8192;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Header,
+    /// A whole header that must wait until the application has taken an event.
+    Held,
+    Data,
+    Trailer,
+}
+
+/// Where the data segment of the current PDU goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// To a task's memory, from this offset.
+    Task { index: u16, at: u32 },
+    /// To the receive part of the control area, from this offset.
+    Control { at: u16 },
+    /// To the staging area.
+    Stage,
+    Nowhere,
+}
+
+/// What is known of the PDU that is being received.
+#[derive(Debug)]
+pub(super) struct Rx {
+    phase: Phase,
+    /// Bytes of the header or trailer that are there.
+    got: u8,
+    trailer_len: u8,
+    pub(super) header_digest: bool,
+    pub(super) data_digest: bool,
+    pub(super) max_segment: u32,
+    header: [u8; BHS_LEN + DIGEST],
+    trailer: [u8; 3 + DIGEST],
+    place: Place,
+    segment: u32,
+    at: u32,
+    crc: Crc32c,
+    pdu: Option<TargetPdu>,
+    pub(super) stage: [u8; STAGE],
+    /// Takes what goes nowhere.
+    sink: [u8; 64],
+}
+
+impl Rx {
+    pub(super) const fn new() -> Self {
+        Self {
+            phase: Phase::Header,
+            got: 0,
+            trailer_len: 0,
+            header_digest: false,
+            data_digest: false,
+            max_segment: DEFAULT_SEGMENT,
+            header: [0; BHS_LEN + DIGEST],
+            trailer: [0; 3 + DIGEST],
+            place: Place::Nowhere,
+            segment: 0,
+            at: 0,
+            crc: Crc32c::new(),
+            pdu: None,
+            stage: [0; STAGE],
+            sink: [0; 64],
+        }
+    }
+
+    const fn header_len(&self) -> usize {
+        if self.header_digest { BHS_LEN + DIGEST } else { BHS_LEN }
+    }
+
+    pub(super) const fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Held)
+    }
+
+    /// In the middle of a PDU.
+    const fn is_busy(&self) -> bool {
+        !(matches!(self.phase, Phase::Header) && self.got == 0)
+    }
+
+    fn bhs(&self) -> &Bhs {
+        self.header.first_chunk().unwrap_or(&[0; BHS_LEN])
+    }
+}
+
+impl Connection {
+    /// Takes bytes that arrived, at most as far as `budget` PDUs go. Returns how many bytes were used: fewer than given when
+    /// the budget is spent, when an event has to be taken first, or when the connection is closed.
+    ///
+    /// A broken rule closes the connection; the session's events tell.
+    pub fn receive(
+        &mut self,
+        input: &[u8],
+        budget: &mut usize,
+        session: &mut Session,
+        buffers: &mut (impl Buffers + ?Sized),
+        now: Instant,
+    ) -> usize {
+        let mut used = 0;
+        while *budget > 0 && used < input.len() {
+            let rest = &input[used..];
+            let space = self.recv_space(session, buffers);
+            let n = space.len().min(rest.len());
+            if n == 0 {
+                if self.core.state != ConnectionState::Closed && !self.is_paused() {
+                    self.fail(LostReason::NoBuffer, session, now);
+                }
+                break;
+            }
+            space[..n].copy_from_slice(&rest[..n]);
+            used += n;
+            let before = self.core.counters.pdus_received;
+            self.received(n, session, buffers, now);
+            if self.core.counters.pdus_received != before {
+                *budget -= 1;
+            }
+        }
+        used
+    }
+
+    /// Where the next bytes from the target belong: one contiguous run, empty if input has to wait or the connection is closed.
+    pub fn recv_space<'a>(
+        &'a mut self,
+        session: &Session,
+        buffers: &'a mut (impl Buffers + ?Sized),
+    ) -> &'a mut [u8] {
+        if self.core.state == ConnectionState::Closed {
+            return &mut [];
+        }
+        let rx = &mut self.core.rx;
+        match rx.phase {
+            Phase::Held => &mut [],
+            Phase::Header => {
+                let len = rx.header_len();
+                rx.header.get_mut(usize::from(rx.got)..len).unwrap_or_default()
+            }
+            Phase::Trailer => rx
+                .trailer
+                .get_mut(usize::from(rx.got)..usize::from(rx.trailer_len))
+                .unwrap_or_default(),
+            Phase::Data => {
+                let left = rx.segment - rx.at;
+                let most = left as usize;
+                match rx.place {
+                    Place::Task { index, at } if !session.slots[index].revoked => {
+                        let run = buffers.data_in(session.slots.id(index), at + rx.at, left);
+                        let len = run.len().min(most);
+                        &mut run[..len]
+                    }
+                    Place::Control { at } => {
+                        let from = usize::from(at) + rx.at as usize;
+                        self.control.get_mut(from..from + most).unwrap_or_default()
+                    }
+                    Place::Stage if (rx.at as usize) < STAGE => {
+                        let from = rx.at as usize;
+                        let to = STAGE.min(from + most);
+                        &mut rx.stage[from..to]
+                    }
+                    Place::Task { .. } | Place::Stage | Place::Nowhere => {
+                        let len = rx.sink.len().min(most);
+                        &mut rx.sink[..len]
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many bytes of a task's data segment are still to come: what can be read straight into the task's memory. Zero between
+    /// PDUs, in headers and for everything that is not a task's data.
+    #[inline]
+    pub fn direct_len(&self) -> usize {
+        let rx = &self.core.rx;
+        match (rx.phase, rx.place) {
+            (Phase::Data, Place::Task { .. }) => (rx.segment - rx.at) as usize,
+            _ => 0,
+        }
+    }
+
+    /// `n` bytes were put where [`recv_space`](Self::recv_space) said.
+    pub fn received(
+        &mut self,
+        n: usize,
+        session: &mut Session,
+        buffers: &mut (impl Buffers + ?Sized),
+        now: Instant,
+    ) {
+        if self.core.state == ConnectionState::Closed || n == 0 {
+            return;
+        }
+        self.core.counters.bytes_received += n as u64;
+        let was_busy = self.core.rx.is_busy();
+        if let Err(error) = self.step(n, session, buffers, now) {
+            self.fail(error, session, now);
+            return;
+        }
+        self.watch_progress(was_busy, session, now);
+    }
+
+    fn step(
+        &mut self,
+        n: usize,
+        session: &mut Session,
+        buffers: &mut (impl Buffers + ?Sized),
+        now: Instant,
+    ) -> Result<(), LostReason> {
+        let rx = &mut self.core.rx;
+        match rx.phase {
+            Phase::Held => Ok(()),
+            Phase::Header => {
+                rx.got = rx.got.saturating_add(n as u8);
+                if usize::from(rx.got) < rx.header_len() {
+                    return Ok(());
+                }
+                self.header_complete(session, now)
+            }
+            Phase::Data => {
+                if rx.data_digest {
+                    self.digest_run(n, session, buffers);
+                }
+                let rx = &mut self.core.rx;
+                rx.at += n as u32;
+                if rx.at < rx.segment {
+                    return Ok(());
+                }
+                rx.got = 0;
+                if rx.trailer_len > 0 {
+                    rx.phase = Phase::Trailer;
+                    return Ok(());
+                }
+                self.pdu_complete(session, now)
+            }
+            Phase::Trailer => {
+                rx.got += n as u8;
+                if rx.got < rx.trailer_len {
+                    return Ok(());
+                }
+                if rx.data_digest {
+                    let (padding, digest) =
+                        rx.trailer[..usize::from(rx.trailer_len)].split_at(usize::from(rx.trailer_len) - DIGEST);
+                    rx.crc.update(padding);
+                    if to_wire(rx.crc.clone().finish()) != digest {
+                        return Err(LostReason::Protocol(ProtocolError::DataDigest));
+                    }
+                }
+                self.pdu_complete(session, now)
+            }
+        }
+    }
+
+    /// Runs the digest over the `n` bytes that were just placed, while they are in the cache.
+    fn digest_run(
+        &mut self,
+        n: usize,
+        session: &Session,
+        buffers: &mut (impl Buffers + ?Sized),
+    ) {
+        let mut left = n;
+        let at = self.core.rx.at;
+        let mut crc = self.core.rx.crc.clone();
+        while left > 0 {
+            // recv_space shows the same run again: nothing has been counted yet.
+            let run = self.recv_space(session, buffers);
+            let len = run.len().min(left);
+            if len == 0 {
+                break;
+            }
+            crc.update(&run[..len]);
+            left -= len;
+            self.core.rx.at += len as u32;
+        }
+        self.core.rx.at = at;
+        self.core.rx.crc = crc;
+    }
+
+    fn header_complete(&mut self, session: &mut Session, now: Instant) -> Result<(), LostReason> {
+        let rx = &mut self.core.rx;
+        if rx.header_digest {
+            let mut crc = Crc32c::new();
+            crc.update(rx.bhs());
+            if to_wire(crc.finish()) != rx.header[BHS_LEN..] {
+                return Err(LostReason::Protocol(ProtocolError::HeaderDigest));
+            }
+        }
+        let pdu = TargetPdu::parse(rx.bhs()).map_err(|e| LostReason::Protocol(e.into()))?;
+        let length = wire::data_segment_length(rx.bhs());
+        if length > rx.max_segment {
+            let max = rx.max_segment;
+            return Err(LostReason::Protocol(ProtocolError::DataSegmentTooLong { length, max }));
+        }
+        rx.segment = length;
+        rx.at = 0;
+        rx.got = 0;
+        rx.pdu = Some(pdu);
+        self.traced(Direction::Received, &self.core.rx.header_bhs());
+        self.begin_pdu(session, now)
+    }
+
+    /// Decides where the data segment goes, or that the PDU has to wait.
+    fn begin_pdu(&mut self, session: &mut Session, now: Instant) -> Result<(), LostReason> {
+        let Some(pdu) = self.core.rx.pdu else { return Ok(()) };
+        let Some(place) = self.place_of(&pdu, session).map_err(LostReason::Protocol)? else {
+            self.core.rx.phase = Phase::Held;
+            return Ok(());
+        };
+        let rx = &mut self.core.rx;
+        if rx.segment == 0 {
+            return self.pdu_complete(session, now);
+        }
+        let padding = (rx.segment.wrapping_neg() & 3) as u8;
+        rx.trailer_len = padding + if rx.data_digest { DIGEST as u8 } else { 0 };
+        rx.place = place;
+        rx.phase = Phase::Data;
+        rx.crc = Crc32c::new();
+        Ok(())
+    }
+
+    /// An event was taken: goes on with the PDU that had to wait.
+    pub(super) fn resume(&mut self, session: &mut Session, now: Instant) {
+        if !self.core.rx.is_held() || self.core.state == ConnectionState::Closed {
+            return;
+        }
+        self.core.resumed = true;
+        if let Err(reason) = self.begin_pdu(session, now) {
+            self.fail(reason, session, now);
+        }
+    }
+
+    fn pdu_complete(&mut self, session: &mut Session, now: Instant) -> Result<(), LostReason> {
+        let rx = &mut self.core.rx;
+        rx.phase = Phase::Header;
+        rx.got = 0;
+        rx.place = Place::Nowhere;
+        self.core.counters.pdus_received += 1;
+        match self.core.rx.pdu.take() {
+            Some(pdu) => self.process(&pdu, session, now),
+            None => Ok(()),
+        }
+    }
+
+    /// A PDU that started must go on; bytes that came put the keep-alive off.
+    fn watch_progress(&mut self, was_busy: bool, session: &Session, now: Instant) {
+        let core = &mut self.core;
+        if !core.rx.is_busy() || core.rx.is_held() {
+            core.timers.progress = None;
+        } else if !was_busy || core.timers.progress.is_none() {
+            let period = session.config().timeouts().progress;
+            core.timers.progress = Some((now + period, core.counters.bytes_received));
+        }
+        self.heard(session, now);
+    }
+
+    /// The offset of text that is received now, checked against the room there is.
+    pub(super) fn control_place(&self, at: usize, length: u32) -> Result<Place, ProtocolError> {
+        match at.checked_add(length as usize) {
+            Some(end) if end <= RECEIVE_AREA => Ok(Place::Control { at: at as u16 }),
+            _ => Err(ProtocolError::TextTooLong),
+        }
+    }
+}
+
+impl Rx {
+    fn header_bhs(&self) -> Bhs {
+        *self.bhs()
+    }
+}

@@ -1,0 +1,203 @@
+//! The one loop that moves bytes: every runtime is a [`Transport`] and a way to wait around [`pump`].
+
+mod recv_buf;
+
+pub use recv_buf::RecvBuf;
+
+use crate::buffers::Buffers;
+use crate::conn::{Connection, ConnectionState};
+use crate::error::LostReason;
+use crate::event::Wants;
+use crate::session::Session;
+use crate::Instant;
+
+/// A byte stream that never blocks.
+///
+/// ```
+/// use iscsi_core::driver::Transport;
+///
+/// /// A stream that swallows everything and has nothing to say.
+/// struct Sink;
+///
+/// impl Transport for Sink {
+///     type Error = core::convert::Infallible;
+///     fn send(&mut self, runs: &[&[u8]]) -> Result<Option<usize>, Self::Error> {
+///         Ok(Some(runs.iter().map(|run| run.len()).sum()))
+///     }
+///     fn recv(&mut self, _space: [&mut [u8]; 2]) -> Result<Option<usize>, Self::Error> {
+///         Ok(None)
+///     }
+/// }
+/// assert_eq!(Sink.send(&[b"ab", b"c"]), Ok(Some(3)));
+/// ```
+pub trait Transport {
+    /// What can go wrong.
+    type Error;
+
+    /// Sends bytes of the runs, in order; returns how many, or `None` if none can be sent now.
+    ///
+    /// # Errors
+    /// The connection is broken; it will not be used again.
+    fn send(&mut self, runs: &[&[u8]]) -> Result<Option<usize>, Self::Error>;
+
+    /// Receives bytes into the two slices, filling the first one first; returns how many, `Some(0)` at the end of the
+    /// stream, or `None` if none are there now. One of the slices may be empty.
+    ///
+    /// # Errors
+    /// The connection is broken; it will not be used again.
+    fn recv(&mut self, space: [&mut [u8]; 2]) -> Result<Option<usize>, Self::Error>;
+}
+
+/// From this length on a data segment is read straight into its place; below, one more copy is cheaper than one more call.
+const DIRECT: usize = 32 * 1024;
+
+/// How much is read behind a data segment that is read in place: its trailer and the next headers, but little of the next
+/// data segment, which will be read in place too.
+const BEHIND: usize = 512;
+
+/// Runs shown to the transport in one call.
+const RUNS: usize = Connection::MAX_RUNS;
+
+/// Moves bytes both ways until nothing can move, or `budget` PDUs were received: acts on deadlines, sends, receives, sends again.
+///
+/// Never blocks and never waits. What it returns says when to call it next; after [`submit`](Session::submit) and other requests it is to be
+/// called at once. When the connection has ended, the session's events say why, and [`poll_action`](Session::poll_action) what to do.
+///
+/// # Errors
+/// What the transport reported. The connection is then closed and the session knows.
+pub fn pump<T: Transport>(
+    connection: &mut Connection,
+    session: &mut Session,
+    buffers: &mut (impl Buffers + ?Sized),
+    scratch: &mut RecvBuf,
+    transport: &mut T,
+    now: Instant,
+    budget: usize,
+) -> Result<Wants, T::Error> {
+    connection.core.resumed = false;
+    connection.handle_timeout(session, now);
+    let mut budget = budget.max(1);
+    let result = turn(connection, session, buffers, scratch, transport, now, &mut budget);
+    match result {
+        Ok(drained) => {
+            let mut wants = connection.wants(session);
+            // Bytes that were read already, or may be read, need no waiting for readiness.
+            wants.again |= wants.read && (!scratch.is_empty() || !drained);
+            Ok(wants)
+        }
+        Err(error) => {
+            connection.closed(LostReason::Transport, session, now);
+            Err(error)
+        }
+    }
+}
+
+/// One round of sending, receiving and sending. True if the transport has nothing more to read for now.
+fn turn<T: Transport>(
+    connection: &mut Connection,
+    session: &mut Session,
+    buffers: &mut (impl Buffers + ?Sized),
+    scratch: &mut RecvBuf,
+    transport: &mut T,
+    now: Instant,
+    budget: &mut usize,
+) -> Result<bool, T::Error> {
+    let writable = flush(connection, session, buffers, transport, now)?;
+    let drained = fill(connection, session, buffers, scratch, transport, now, budget)?;
+    if writable {
+        // What arrived may be answered at once: an R2T, a ping, room in the window.
+        flush(connection, session, buffers, transport, now)?;
+    }
+    Ok(drained)
+}
+
+/// Sends until the transport takes no more or there is no more. True if the transport would take more.
+fn flush<T: Transport>(
+    connection: &mut Connection,
+    session: &mut Session,
+    buffers: &(impl Buffers + ?Sized),
+    transport: &mut T,
+    now: Instant,
+) -> Result<bool, T::Error> {
+    while connection.has_transmit(session) {
+        let mut runs: [&[u8]; RUNS] = [&[]; RUNS];
+        let shown = connection.poll_transmit(session, buffers, &mut runs, now);
+        let Some(runs) = runs.get(..shown).filter(|runs| !runs.is_empty()) else { return Ok(true) };
+        let Some(n) = transport.send(runs)? else { return Ok(false) };
+        connection.transmitted(n, session);
+    }
+    Ok(true)
+}
+
+/// Receives until the transport has no more, the budget is spent or input has to wait. True if the transport is drained.
+fn fill<T: Transport>(
+    connection: &mut Connection,
+    session: &mut Session,
+    buffers: &mut (impl Buffers + ?Sized),
+    scratch: &mut RecvBuf,
+    transport: &mut T,
+    now: Instant,
+    budget: &mut usize,
+) -> Result<bool, T::Error> {
+    while connection.state() != ConnectionState::Closed {
+        if !scratch.is_empty() {
+            let used = connection.receive(scratch.filled(), budget, session, buffers, now);
+            scratch.consume(used);
+            if !scratch.is_empty() {
+                return Ok(false);
+            }
+        }
+        if *budget == 0 {
+            return Ok(false);
+        }
+        if connection.is_paused() || connection.state() == ConnectionState::Closed {
+            return Ok(true);
+        }
+        let direct = connection.direct_len() >= DIRECT || scratch.capacity() == 0;
+        let behind = if direct { BEHIND } else { usize::MAX };
+        let scratch_space = scratch.space(behind);
+        let mut offered = scratch_space.len();
+        let received = if direct {
+            let place = connection.recv_space(session, buffers);
+            let place_len = place.len();
+            if place_len == 0 {
+                // The memory is not lent.
+                connection.fail(LostReason::NoBuffer, session, now);
+                return Ok(true);
+            }
+            offered += place_len;
+            let received = transport.recv([place, scratch_space])?;
+            if let Some(n) = received {
+                let placed = n.min(place_len);
+                let before = connection.counters().pdus_received;
+                connection.received(placed, session, buffers, now);
+                if connection.counters().pdus_received != before {
+                    *budget -= 1;
+                }
+                scratch.filled_by(n - placed);
+            }
+            received
+        } else {
+            let received = transport.recv([&mut [], scratch_space])?;
+            scratch.filled_by(received.unwrap_or(0));
+            received
+        };
+        match received {
+            None => return Ok(true),
+            Some(0) => {
+                connection.received_eof(session, now);
+                return Ok(true);
+            }
+            // Less than there was room for: the transport is drained.
+            Some(n) if n < offered => {
+                if !scratch.is_empty() {
+                    let used = connection.receive(scratch.filled(), budget, session, buffers, now);
+                    scratch.consume(used);
+                }
+                return Ok(scratch.is_empty());
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,88 @@
+//! The scratch of a connection: bytes that were read and not yet taken.
+
+/// A buffer that one runtime keeps for the life of one connection.
+///
+/// Small PDUs are parsed out of it. Bytes stay in it while input has to wait; after a reconnect it must be
+/// [cleared](Self::clear). Functions take the unsized view `&mut RecvBuf`; 16 KiB suit most links: small reads overlap
+/// with the target's work, large ones go straight to their place anyway. A length of 0 works too.
+///
+/// ```
+/// use iscsi_core::driver::RecvBuf;
+/// let mut storage = RecvBuf::new([0; 4]);
+/// let scratch: &mut RecvBuf = &mut storage;
+/// scratch.space(usize::MAX)[..3].copy_from_slice(b"abc");
+/// scratch.filled_by(3);
+/// assert_eq!(scratch.filled(), b"abc");
+/// scratch.consume(2);
+/// assert_eq!(scratch.filled(), b"c");
+/// assert_eq!(scratch.space(usize::MAX).len(), 1);
+/// ```
+#[derive(Debug, Clone)]
+pub struct RecvBuf<B: ?Sized = [u8]> {
+    start: usize,
+    end: usize,
+    bytes: B,
+}
+
+impl<const N: usize> RecvBuf<[u8; N]> {
+    /// An empty scratch over `bytes`.
+    pub const fn new(bytes: [u8; N]) -> Self {
+        Self { start: 0, end: 0, bytes }
+    }
+}
+
+impl RecvBuf {
+    /// Bytes that were read and not taken.
+    pub fn filled(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Whether nothing waits to be taken.
+    pub const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// The size of the scratch.
+    pub const fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Room for reading, at most `most` bytes.
+    pub fn space(&mut self, most: usize) -> &mut [u8] {
+        if self.is_empty() {
+            self.start = 0;
+            self.end = 0;
+        }
+        let free = self.bytes.get_mut(self.end..).unwrap_or_default();
+        let len = free.len().min(most);
+        &mut free[..len]
+    }
+
+    /// `n` bytes were read into [`space`](Self::space).
+    pub fn filled_by(&mut self, n: usize) {
+        self.end = self.end.saturating_add(n).min(self.bytes.len());
+    }
+
+    /// `n` bytes were taken.
+    pub fn consume(&mut self, n: usize) {
+        self.start = self.start.saturating_add(n).min(self.end);
+    }
+
+    /// Forgets everything: the bytes of an old connection mean nothing to a new one.
+    pub const fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl RecvBuf {
+    /// A 16 KiB scratch on the heap.
+    ///
+    /// ```
+    /// assert_eq!(iscsi_core::driver::RecvBuf::boxed().capacity(), 16_384);
+    /// ```
+    pub fn boxed() -> alloc::boxed::Box<Self> {
+        alloc::boxed::Box::new(RecvBuf::new([0; 16_384]))
+    }
+}

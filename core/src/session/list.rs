@@ -1,0 +1,290 @@
+//! The task slots and the intrusive lists that run through them: no allocation, no scan.
+
+use core::ops::{Index, IndexMut};
+
+use super::task::{Link, NIL, TaskSlot, TaskState};
+use crate::{Instant, TaskId};
+
+/// Slots for identity checks after a re-login, outside the application's table.
+pub(crate) const RESERVED_SLOTS: usize = 2;
+
+/// All slots of a session: the application's first, then the reserved ones.
+#[derive(Debug)]
+pub(crate) struct Slots<T: ?Sized> {
+    reserved: [TaskSlot; RESERVED_SLOTS],
+    tasks: T,
+}
+
+impl<const N: usize> Slots<[TaskSlot; N]> {
+    pub(crate) const fn new() -> Self {
+        assert!(N > 0 && N <= 32_768, "a session has 1 to 32768 task slots");
+        Self {
+            reserved: [const { TaskSlot::new() }; RESERVED_SLOTS],
+            tasks: [const { TaskSlot::new() }; N],
+        }
+    }
+}
+
+impl Slots<[TaskSlot]> {
+    /// How many tasks the application may have.
+    pub(crate) const fn capacity(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// All slots, reserved ones included.
+    pub(crate) const fn len(&self) -> usize {
+        self.tasks.len() + RESERVED_SLOTS
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&TaskSlot> {
+        match self.tasks.get(index) {
+            Some(slot) => Some(slot),
+            None => self.reserved.get(index - self.tasks.len()),
+        }
+    }
+
+    /// The slot of a handle, if the handle is not stale.
+    pub(crate) fn lookup(&self, id: TaskId) -> Option<u16> {
+        let slot = self.get(id.index())?;
+        (slot.state != TaskState::Free && slot.generation == id.generation())
+            .then_some(id.index() as u16)
+    }
+
+    pub(crate) fn indices(&self) -> impl Iterator<Item = u16> + use<> {
+        0..self.len() as u16
+    }
+
+    pub(crate) fn id(&self, index: u16) -> TaskId {
+        TaskId::new(index, self[index].generation)
+    }
+}
+
+// Indices come from the lists below and from `lookup`, never unchecked from the wire.
+impl Index<u16> for Slots<[TaskSlot]> {
+    type Output = TaskSlot;
+
+    fn index(&self, index: u16) -> &TaskSlot {
+        let index = usize::from(index);
+        let capacity = self.tasks.len();
+        if index < capacity { &self.tasks[index] } else { &self.reserved[index - capacity] }
+    }
+}
+
+impl IndexMut<u16> for Slots<[TaskSlot]> {
+    fn index_mut(&mut self, index: u16) -> &mut TaskSlot {
+        let index = usize::from(index);
+        let capacity = self.tasks.len();
+        if index < capacity { &mut self.tasks[index] } else { &mut self.reserved[index - capacity] }
+    }
+}
+
+/// A doubly linked list through the slots' `link` fields. A slot is in at most one such list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct List {
+    head: u16,
+    tail: u16,
+}
+
+impl List {
+    pub(crate) const EMPTY: Self = Self { head: NIL, tail: NIL };
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.head == NIL
+    }
+
+    pub(crate) fn front(self) -> Option<u16> {
+        (self.head != NIL).then_some(self.head)
+    }
+
+    pub(crate) fn back(self) -> Option<u16> {
+        (self.tail != NIL).then_some(self.tail)
+    }
+
+    /// The slot before `index`.
+    pub(crate) fn before(slots: &Slots<[TaskSlot]>, index: u16) -> Option<u16> {
+        let prev = slots[index].link.prev;
+        (prev != NIL).then_some(prev)
+    }
+
+    /// The slot after `index`.
+    pub(crate) fn after(slots: &Slots<[TaskSlot]>, index: u16) -> Option<u16> {
+        let next = slots[index].link.next;
+        (next != NIL).then_some(next)
+    }
+
+    pub(crate) fn push_back(&mut self, slots: &mut Slots<[TaskSlot]>, index: u16) {
+        slots[index].link = Link { prev: self.tail, next: NIL };
+        if self.tail == NIL {
+            self.head = index;
+        } else {
+            slots[self.tail].link.next = index;
+        }
+        self.tail = index;
+    }
+
+    pub(crate) fn push_front(&mut self, slots: &mut Slots<[TaskSlot]>, index: u16) {
+        slots[index].link = Link { prev: NIL, next: self.head };
+        if self.head == NIL {
+            self.tail = index;
+        } else {
+            slots[self.head].link.prev = index;
+        }
+        self.head = index;
+    }
+
+    /// Inserts `index` before `before`, which is in the list.
+    pub(crate) fn insert_before(
+        &mut self,
+        slots: &mut Slots<[TaskSlot]>,
+        before: u16,
+        index: u16,
+    ) {
+        let prev = slots[before].link.prev;
+        slots[index].link = Link { prev, next: before };
+        slots[before].link.prev = index;
+        if prev == NIL {
+            self.head = index;
+        } else {
+            slots[prev].link.next = index;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, slots: &mut Slots<[TaskSlot]>, index: u16) {
+        let Link { prev, next } = slots[index].link;
+        if prev == NIL {
+            self.head = next;
+        } else {
+            slots[prev].link.next = next;
+        }
+        if next == NIL {
+            self.tail = prev;
+        } else {
+            slots[next].link.prev = prev;
+        }
+        slots[index].link = Link::NIL;
+    }
+
+    pub(crate) fn pop_front(&mut self, slots: &mut Slots<[TaskSlot]>) -> Option<u16> {
+        let index = self.front()?;
+        self.remove(slots, index);
+        Some(index)
+    }
+}
+
+/// The tasks with a deadline, soonest first. Most deadlines are later than all before them, so an insertion looks at
+/// one element; expiry looks at the head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadlines {
+    head: u16,
+    tail: u16,
+}
+
+impl Deadlines {
+    pub(crate) const EMPTY: Self = Self { head: NIL, tail: NIL };
+
+    pub(crate) fn first(self, slots: &Slots<[TaskSlot]>) -> Option<Instant> {
+        if self.head == NIL { None } else { slots[self.head].deadline }
+    }
+
+    pub(crate) fn insert(&mut self, slots: &mut Slots<[TaskSlot]>, index: u16, at: Instant) {
+        let mut prev = self.tail;
+        while prev != NIL && slots[prev].deadline.is_some_and(|d| d > at) {
+            prev = slots[prev].timer.prev;
+        }
+        let next = if prev == NIL { self.head } else { slots[prev].timer.next };
+        slots[index].deadline = Some(at);
+        slots[index].timer = Link { prev, next };
+        if prev == NIL {
+            self.head = index;
+        } else {
+            slots[prev].timer.next = index;
+        }
+        if next == NIL {
+            self.tail = index;
+        } else {
+            slots[next].timer.prev = index;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, slots: &mut Slots<[TaskSlot]>, index: u16) {
+        if slots[index].deadline.take().is_none() {
+            return;
+        }
+        let Link { prev, next } = slots[index].timer;
+        if prev == NIL {
+            self.head = next;
+        } else {
+            slots[prev].timer.next = next;
+        }
+        if next == NIL {
+            self.tail = prev;
+        } else {
+            slots[next].timer.prev = prev;
+        }
+    }
+
+    /// Takes the first task whose deadline has come.
+    pub(crate) fn expire(&mut self, slots: &mut Slots<[TaskSlot]>, now: Instant) -> Option<u16> {
+        let index = self.head;
+        (index != NIL && slots[index].deadline.is_some_and(|d| d <= now)).then(|| {
+            self.remove(slots, index);
+            index
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn order(list: List, slots: &Slots<[TaskSlot]>) -> Vec<u16> {
+        let mut out = Vec::new();
+        let mut at = list.front();
+        while let Some(i) = at {
+            out.push(i);
+            at = List::after(slots, i);
+        }
+        out
+    }
+
+    #[test]
+    fn list_keeps_order_through_removals() {
+        let mut slots = Slots::<[TaskSlot; 6]>::new();
+        let slots: &mut Slots<[TaskSlot]> = &mut slots;
+        let mut list = List::EMPTY;
+        for i in [3, 1, 4, 0] {
+            list.push_back(slots, i);
+        }
+        list.push_front(slots, 7); // a reserved slot
+        assert_eq!(order(list, slots), [7, 3, 1, 4, 0]);
+        list.remove(slots, 4);
+        list.remove(slots, 7);
+        list.remove(slots, 0);
+        list.insert_before(slots, 3, 5);
+        assert_eq!(order(list, slots), [5, 3, 1]);
+        assert_eq!(list.pop_front(slots), Some(5));
+        assert_eq!(list.pop_front(slots), Some(3));
+        assert_eq!(list.pop_front(slots), Some(1));
+        assert!(list.is_empty() && list.pop_front(slots).is_none());
+    }
+
+    #[test]
+    fn deadlines_come_out_sorted() {
+        let mut slots = Slots::<[TaskSlot; 5]>::new();
+        let slots: &mut Slots<[TaskSlot]> = &mut slots;
+        let mut deadlines = Deadlines::EMPTY;
+        for (i, at) in [(0, 50), (1, 20), (2, 90), (3, 20), (4, 10)] {
+            deadlines.insert(slots, i, Instant::from_micros(at));
+        }
+        deadlines.remove(slots, 0);
+        deadlines.remove(slots, 0);
+        assert_eq!(deadlines.first(slots), Some(Instant::from_micros(10)));
+        let mut out = Vec::new();
+        while let Some(i) = deadlines.expire(slots, Instant::from_micros(50)) {
+            out.push(i);
+        }
+        assert_eq!(out, [4, 1, 3]);
+        assert_eq!(deadlines.first(slots), Some(Instant::from_micros(90)));
+    }
+}

@@ -1,0 +1,645 @@
+//! The session: what outlives a TCP connection. Task table, command window, identity, deadlines of tasks.
+
+mod list;
+mod submit;
+mod task;
+mod tmf;
+mod window;
+
+use core::ops::{Deref, DerefMut};
+
+pub(crate) use list::{List, Slots};
+pub(crate) use task::{Burst, TaskEnd, TaskState};
+pub use task::{Command, OnLoss, TaskId, TaskOutcome, TaskSlot, Transfer};
+pub(crate) use tmf::Tmf;
+pub use tmf::{TaskManagement, TaskManagementId};
+pub(crate) use window::CmdWindow;
+
+use list::Deadlines;
+
+use crate::auth::{Entropy, RecentChallenges};
+use crate::config::Config;
+use crate::error::{LostReason, SubmitError, Timer};
+use crate::event::{Action, Event};
+use crate::portal::Portal;
+use crate::text::Negotiated;
+use crate::wire::{Isid, TaskManagementResponseCode};
+use crate::{CmdSn, InitiatorTaskTag, Instant};
+
+/// Tags of what is not a SCSI task: they take the indices behind the slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ControlTag {
+    Login = 0,
+    Ping = 1,
+    TaskManagement = 2,
+    Logout = 3,
+    Text = 4,
+}
+
+const CONTROL_TAGS: usize = 5;
+
+/// The state of a session as the application sees it.
+///
+/// ```
+/// use iscsi_core::{InlineSession, SessionState};
+/// assert_eq!(InlineSession::<1>::new().state(), SessionState::Idle);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionState {
+    /// Never opened.
+    Idle,
+    /// Waits for the runtime to connect to [`Session::portal`].
+    Connecting,
+    /// In the login phase.
+    LoggingIn,
+    /// In full feature phase.
+    LoggedIn,
+    /// A logout was asked for; running tasks end first.
+    LoggingOut,
+    /// Logged out.
+    Closed,
+    /// Ended without a logout.
+    Failed(LostReason),
+}
+
+/// The logout of a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Logout {
+    pub(crate) sent: bool,
+    pub(crate) itt: InitiatorTaskTag,
+    deadline: Instant,
+}
+
+/// Everything but the slots.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) state: SessionState,
+    state_reported: bool,
+    /// Challenges that this session issued lately: an echo of one is an attack.
+    pub(crate) challenges: RecentChallenges,
+    /// The configured one, or one drawn when the session was opened first: it stays.
+    pub(crate) isid: Option<Isid>,
+    pub(crate) tsih: u16,
+    pub(crate) window: CmdWindow,
+    pub(crate) negotiated: Negotiated,
+    portal: Option<Portal>,
+    redirect: Option<Portal>,
+    redirects: u8,
+    connect: Option<Instant>,
+    connect_wanted: bool,
+    disconnect_wanted: bool,
+    /// Tasks waiting to be sent, in CmdSN order to be; immediate ones in front.
+    pub(crate) queue: List,
+    /// Tasks that owe Data-Out, in the order in which their next burst was asked for.
+    pub(crate) owing: List,
+    ended: List,
+    free: List,
+    deadlines: Deadlines,
+    /// Slots never used so far start here: the free list needs no initialisation.
+    fresh: u16,
+    in_use: u16,
+    /// Tasks sent and not ended.
+    pub(crate) live: u16,
+    arrivals: u32,
+    control_generation: u32,
+    tag_bits: u32,
+    /// There may be tasks in state `Aborting` for which no ABORT TASK was sent.
+    pub(crate) aborts_wanted: bool,
+    pub(crate) tmf: Tmf,
+    pub(crate) logout: Option<Logout>,
+}
+
+/// An iSCSI session: the part of the initiator that outlives a TCP connection.
+///
+/// Functions take the unsized view `&mut Session`, whatever its capacity; storage is an [`InlineSession`] in a static, on the
+/// stack or in a box ([`Session::boxed`]).
+///
+/// ```
+/// use iscsi_core::{Command, InlineSession, Instant, Lun, Session, SubmitError, Transfer};
+///
+/// fn queue(session: &mut Session) -> Result<(), SubmitError> {
+///     let test_unit_ready = [0; 6];
+///     let command = Command::new(Lun::ZERO, &test_unit_ready, Transfer::None);
+///     session.submit(&command, Instant::ZERO).map(|_task| ())
+/// }
+/// // A session takes commands before it is logged in, and sends them then.
+/// let mut session = InlineSession::<2>::new();
+/// assert_eq!(queue(&mut session), Ok(()));
+/// assert_eq!(session.in_use(), 1);
+/// ```
+#[derive(Debug)]
+pub struct Session<T: ?Sized = [TaskSlot]> {
+    pub(crate) core: Core,
+    pub(crate) slots: Slots<T>,
+}
+
+/// A session with room for `N` tasks inside the value.
+pub type InlineSession<const N: usize> = Session<[TaskSlot; N]>;
+
+impl<const N: usize> InlineSession<N> {
+    /// An idle session without configuration; usable as the initial value of a static.
+    pub const fn new() -> Self {
+        Self {
+            core: Core {
+                config: Config::EMPTY,
+                state: SessionState::Idle,
+                state_reported: true,
+                challenges: RecentChallenges::new(),
+                isid: None,
+                tsih: 0,
+                window: CmdWindow::new(CmdSn(0)),
+                negotiated: Negotiated::DEFAULT,
+                portal: None,
+                redirect: None,
+                redirects: 0,
+                connect: None,
+                connect_wanted: false,
+                disconnect_wanted: false,
+                queue: List::EMPTY,
+                owing: List::EMPTY,
+                ended: List::EMPTY,
+                free: List::EMPTY,
+                deadlines: Deadlines::EMPTY,
+                fresh: 0,
+                in_use: 0,
+                live: 0,
+                arrivals: 0,
+                control_generation: 0,
+                tag_bits: usize::BITS
+                    - (N + list::RESERVED_SLOTS + CONTROL_TAGS - 1).leading_zeros(),
+                aborts_wanted: false,
+                tmf: Tmf::IDLE,
+                logout: None,
+            },
+            slots: Slots::<[TaskSlot; N]>::new(),
+        }
+    }
+}
+
+impl<const N: usize> Default for InlineSession<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> Deref for InlineSession<N> {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        self
+    }
+}
+
+impl<const N: usize> DerefMut for InlineSession<N> {
+    fn deref_mut(&mut self) -> &mut Session {
+        self
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Session {
+    /// A session on the heap with room for at least `depth` tasks: the next of 8, 32, 128, 512, 2048 (the largest).
+    ///
+    /// ```
+    /// assert_eq!(iscsi_core::Session::boxed(100).capacity(), 128);
+    /// ```
+    pub fn boxed(depth: usize) -> alloc::boxed::Box<Self> {
+        use alloc::boxed::Box;
+        match depth {
+            0..=8 => Box::new(InlineSession::<8>::new()),
+            9..=32 => Box::new(InlineSession::<32>::new()),
+            33..=128 => Box::new(InlineSession::<128>::new()),
+            129..=512 => Box::new(InlineSession::<512>::new()),
+            _ => Box::new(InlineSession::<2048>::new()),
+        }
+    }
+}
+
+/// Getters.
+impl Session {
+    /// How many tasks the application may have at once.
+    pub const fn capacity(&self) -> usize {
+        self.slots.capacity()
+    }
+
+    /// Tasks submitted whose end event has not been taken.
+    pub const fn in_use(&self) -> usize {
+        self.core.in_use as usize
+    }
+
+    /// Where the session stands.
+    pub const fn state(&self) -> SessionState {
+        self.core.state
+    }
+
+    /// The configuration.
+    pub const fn config(&self) -> &Config {
+        &self.core.config
+    }
+
+    /// What was negotiated at the last login; RFC defaults before the first.
+    pub const fn negotiated(&self) -> &Negotiated {
+        &self.core.negotiated
+    }
+
+    /// The Initiator Session Identifier; `None` before the first connection if none was configured.
+    pub const fn isid(&self) -> Option<Isid> {
+        self.core.isid
+    }
+
+    /// The Target Session Identifying Handle that the target gave; 0 without a session.
+    pub const fn tsih(&self) -> u16 {
+        self.core.tsih
+    }
+
+    /// Where to connect: the address given to [`open`](Self::open), or the one a redirect named.
+    pub const fn portal(&self) -> Option<&Portal> {
+        match &self.core.redirect {
+            Some(portal) => Some(portal),
+            None => self.core.portal.as_ref(),
+        }
+    }
+
+    /// Non-immediate commands that the target would take now (RFC 7143 section 4.2.2.1).
+    pub const fn window_room(&self) -> u32 {
+        if self.core.window.is_open() {
+            self.core.window.cmd_sn.distance_to(self.core.window.max_cmd_sn).saturating_add(1)
+        } else {
+            0
+        }
+    }
+}
+
+/// Opening, closing and what the runtime reports about connecting.
+impl Session {
+    /// Sets the configuration that the next login uses.
+    ///
+    /// # Errors
+    /// [`SubmitError::WrongState`] while the session is open.
+    pub fn configure(&mut self, config: Config) -> Result<(), SubmitError> {
+        self.require_not_open()?;
+        self.core.isid = config.isid();
+        self.core.config = config;
+        Ok(())
+    }
+
+    fn require_not_open(&self) -> Result<(), SubmitError> {
+        match self.core.state {
+            SessionState::Idle | SessionState::Closed | SessionState::Failed(_) => Ok(()),
+            _ => Err(SubmitError::WrongState),
+        }
+    }
+
+    /// Opens the session: the next [`Action`] asks the runtime to connect to `portal`.
+    ///
+    /// After a failure this is session reinstatement: the same ISID logs in again and the target drops what is left of the
+    /// old session (RFC 7143 section 6.3.5).
+    ///
+    /// # Errors
+    /// [`SubmitError::WrongState`] while the session is open.
+    pub fn open(&mut self, portal: Portal, now: Instant) -> Result<(), SubmitError> {
+        self.require_not_open()?;
+        self.core.portal = Some(portal);
+        self.core.redirect = None;
+        self.core.redirects = 0;
+        self.core.logout = None;
+        self.connect(now);
+        Ok(())
+    }
+
+    fn connect(&mut self, now: Instant) {
+        self.core.connect_wanted = true;
+        self.core.connect = Some(now + self.core.config.timeouts().connect);
+        self.set_state(SessionState::Connecting);
+    }
+
+    /// The runtime could not connect: name resolution, refusal, unreachable.
+    pub fn connect_failed(&mut self, now: Instant) {
+        if self.core.state == SessionState::Connecting {
+            self.connection_lost(LostReason::ConnectFailed, now);
+        }
+    }
+
+    /// Logs out: running tasks end first, then the Logout Request goes out, at the latest the configured logout time from now the
+    /// connection is dropped. Before the login is through the session closes at once.
+    ///
+    /// # Errors
+    /// [`SubmitError::LoggingOut`] if that is under way, [`SubmitError::NotOpen`] if there is nothing to log out.
+    pub fn logout(&mut self, now: Instant) -> Result<(), SubmitError> {
+        match self.core.state {
+            SessionState::LoggedIn => {
+                let itt = self.control_tag(ControlTag::Logout);
+                let deadline = now + self.core.config.timeouts().logout;
+                self.core.logout = Some(Logout { sent: false, itt, deadline });
+                self.set_state(SessionState::LoggingOut);
+                Ok(())
+            }
+            SessionState::Connecting | SessionState::LoggingIn => {
+                self.core.disconnect_wanted = true;
+                self.connection_lost(LostReason::LoggedOut, now);
+                Ok(())
+            }
+            SessionState::LoggingOut => Err(SubmitError::LoggingOut),
+            SessionState::Idle | SessionState::Closed | SessionState::Failed(_) => {
+                Err(SubmitError::NotOpen)
+            }
+        }
+    }
+
+    fn set_state(&mut self, state: SessionState) {
+        if self.core.state != state {
+            self.core.state = state;
+            self.core.state_reported = false;
+        }
+    }
+}
+
+/// What the connection reports.
+impl Session {
+    pub(crate) fn login_started(&mut self, cmd_sn: CmdSn) {
+        self.core.connect = None;
+        self.core.connect_wanted = false;
+        self.core.window = CmdWindow::new(cmd_sn);
+        self.set_state(SessionState::LoggingIn);
+    }
+
+    /// The session's ISID; drawn at the first connection if none was configured, and kept from then on, so that a later login
+    /// replaces the old session at the target instead of adding one (RFC 7143 section 6.3.5).
+    pub(crate) fn isid_or_draw(&mut self, entropy: &Entropy) -> Isid {
+        *self.core.isid.get_or_insert_with(|| entropy.isid())
+    }
+
+    pub(crate) fn logged_in(&mut self, negotiated: Negotiated, tsih: u16) {
+        self.core.negotiated = negotiated;
+        self.core.tsih = tsih;
+        self.core.redirects = 0;
+        self.set_state(SessionState::LoggedIn);
+    }
+
+    /// The target sent us elsewhere; the old connection is closed first.
+    pub(crate) fn redirected(&mut self, portal: Portal, now: Instant) {
+        self.core.disconnect_wanted = true;
+        if self.core.redirects >= self.core.config.redirect_hops() {
+            self.connection_lost(LostReason::RedirectFailed, now);
+            return;
+        }
+        self.core.redirects += 1;
+        self.core.redirect = Some(portal);
+        self.connect(now);
+    }
+
+    /// The connection is gone, or never came to be. Every task ends.
+    pub(crate) fn connection_lost(&mut self, reason: LostReason, _now: Instant) {
+        self.core.connect = None;
+        self.core.connect_wanted = false;
+        self.core.queue = List::EMPTY;
+        self.core.owing = List::EMPTY;
+        self.core.aborts_wanted = false;
+        for index in self.slots.indices() {
+            match self.slots[index].state {
+                TaskState::Queued | TaskState::Active | TaskState::Aborting => {
+                    self.slots[index].owes_data = false;
+                    self.slots[index].frozen = 0;
+                    let end = match self.slots[index].state {
+                        TaskState::Aborting => self.slots[index].abort_reason,
+                        _ => reason,
+                    };
+                    self.finish(index, TaskEnd::Lost(end));
+                }
+                TaskState::Draining => {
+                    self.slots[index].frozen = 0;
+                    self.slots[index].state = TaskState::Ended;
+                    self.core.ended.push_back(&mut self.slots, index);
+                }
+                TaskState::Free | TaskState::Ended => {}
+            }
+        }
+        self.core.live = 0;
+        self.core.tmf.connection_lost(reason);
+        self.core.tsih = 0;
+        let closed = reason == LostReason::LoggedOut
+            || matches!(self.core.logout, Some(Logout { sent: true, .. }) if reason == LostReason::Eof);
+        self.core.logout = None;
+        self.core.redirect = None;
+        self.set_state(if closed { SessionState::Closed } else { SessionState::Failed(reason) });
+    }
+
+    /// The logout was answered.
+    pub(crate) fn logged_out(&mut self, now: Instant) {
+        self.core.disconnect_wanted = true;
+        self.connection_lost(LostReason::LoggedOut, now);
+    }
+
+    /// Asks the runtime to close the connection, which the engine has given up.
+    pub(crate) const fn want_disconnect(&mut self) {
+        self.core.disconnect_wanted = true;
+    }
+
+    /// The tag of something that is not a SCSI task; a new one at each call.
+    pub(crate) const fn control_tag(&mut self, kind: ControlTag) -> InitiatorTaskTag {
+        let index = (self.slots.len() + kind as usize) as u32;
+        tag(&mut self.core.control_generation, index, self.core.tag_bits)
+    }
+
+    /// The running task that a tag of the target names.
+    #[inline]
+    pub(crate) fn find(&self, itt: InitiatorTaskTag) -> Option<u16> {
+        let index = itt.0 & ((1 << self.core.tag_bits) - 1);
+        let slot = self.slots.get(index as usize)?;
+        (slot.itt == itt && slot.is_live()).then_some(index as u16)
+    }
+
+    /// The tag belonged to a task that was aborted lately: what still comes for it is dropped.
+    pub(crate) fn was_aborted(&self, itt: InitiatorTaskTag) -> bool {
+        let index = itt.0 & ((1 << self.core.tag_bits) - 1);
+        !itt.is_reserved() && self.slots.get(index as usize).is_some_and(|s| s.aborted_itt == itt)
+    }
+
+    /// Order of arrival for a burst.
+    pub(crate) const fn next_arrival(&mut self) -> u32 {
+        self.core.arrivals = self.core.arrivals.wrapping_add(1);
+        self.core.arrivals
+    }
+
+    /// Puts a task that owes Data-Out in line: by the arrival of its next burst, nearly always last.
+    pub(crate) fn line_up(&mut self, index: u16) {
+        if self.slots[index].owes_data {
+            return;
+        }
+        let Some(arrival) = self.slots[index].next_burst().map(|b| b.arrival) else { return };
+        self.slots[index].owes_data = true;
+        let mut before = None;
+        let mut at = self.core.owing.back();
+        while let Some(i) = at {
+            let theirs = self.slots[i].next_burst().map_or(arrival, |b| b.arrival);
+            // Arrivals wrap; compare by distance.
+            if theirs.wrapping_sub(arrival) as i32 <= 0 {
+                break;
+            }
+            before = Some(i);
+            at = List::before(&self.slots, i);
+        }
+        match before {
+            Some(i) => self.core.owing.insert_before(&mut self.slots, i, index),
+            None => self.core.owing.push_back(&mut self.slots, index),
+        }
+    }
+
+    /// Takes a task out of the line.
+    pub(crate) fn step_out(&mut self, index: u16) {
+        if core::mem::take(&mut self.slots[index].owes_data) {
+            self.core.owing.remove(&mut self.slots, index);
+        }
+    }
+
+    /// Ends a live or queued task. Its memory is free as soon as no PDU in a send ring shows it.
+    pub(crate) fn finish(&mut self, index: u16, end: TaskEnd) {
+        if self.slots[index].is_live() {
+            self.core.live = self.core.live.saturating_sub(1);
+        }
+        self.step_out(index);
+        self.core.deadlines.remove(&mut self.slots, index);
+        let slot = &mut self.slots[index];
+        slot.end = end;
+        slot.bursts.clear();
+        slot.unsolicited.end = slot.unsolicited.at;
+        if slot.frozen > 0 {
+            slot.state = TaskState::Draining;
+        } else {
+            slot.state = TaskState::Ended;
+            self.core.ended.push_back(&mut self.slots, index);
+        }
+    }
+
+    /// A PDU of the task left the send ring.
+    #[inline]
+    pub(crate) fn thawed(&mut self, index: u16) {
+        let slot = &mut self.slots[index];
+        slot.frozen = slot.frozen.saturating_sub(1);
+        if slot.frozen == 0 && slot.state == TaskState::Draining {
+            slot.state = TaskState::Ended;
+            self.core.ended.push_back(&mut self.slots, index);
+        }
+    }
+
+    /// The logout may be sent: nothing else is under way.
+    pub(crate) fn logout_due(&self) -> bool {
+        matches!(self.core.logout, Some(Logout { sent: false, .. }))
+            && self.core.live == 0
+            && self.core.queue.is_empty()
+            && !self.core.tmf.is_pending()
+    }
+}
+
+/// Events, actions and time.
+impl Session {
+    /// What the runtime is asked to do, if anything.
+    #[must_use]
+    pub const fn poll_action(&mut self) -> Option<Action> {
+        if self.core.disconnect_wanted {
+            self.core.disconnect_wanted = false;
+            Some(Action::Disconnect)
+        } else if self.core.connect_wanted {
+            self.core.connect_wanted = false;
+            Some(Action::Connect)
+        } else {
+            None
+        }
+    }
+
+    /// The next event, if there is one. A task's slot is free again from the call that follows.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event<'_>> {
+        if !self.core.state_reported {
+            self.core.state_reported = true;
+            return Some(Event::StateChanged(self.core.state));
+        }
+        if let Some(done) = self.core.tmf.take_done() {
+            return Some(done);
+        }
+        while let Some(index) = self.core.ended.pop_front(&mut self.slots) {
+            let task = self.slots.id(index);
+            let slot = &mut self.slots[index];
+            slot.state = TaskState::Free;
+            let detached = slot.detached;
+            self.core.in_use -= 1;
+            self.core.free.push_front(&mut self.slots, index);
+            if detached {
+                continue;
+            }
+            let slot = &self.slots[index];
+            return Some(match slot.end {
+                TaskEnd::Done(outcome) => {
+                    let sense = slot.aux.get(..usize::from(slot.sense_len)).unwrap_or_default();
+                    Event::TaskDone { task, outcome, sense }
+                }
+                TaskEnd::Lost(reason) => Event::TaskLost { task, reason },
+            });
+        }
+        None
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) must be called next, if nothing else happens.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [
+            self.core.connect,
+            self.core.deadlines.first(&self.slots),
+            self.core.tmf.deadline(),
+            self.core.logout.map(|l| l.deadline),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Time passed. Calls before a deadline do nothing.
+    ///
+    /// Returns the timer whose expiry means that the connection has to go, for the connection to act upon.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<Timer> {
+        while let Some(index) = self.core.deadlines.expire(&mut self.slots, now) {
+            self.give_up(index, LostReason::TimedOut(Timer::Task), now);
+        }
+        if self.core.connect.is_some_and(|at| at <= now) {
+            return Some(Timer::Connect);
+        }
+        if self.core.logout.is_some_and(|l| l.deadline <= now) {
+            return Some(Timer::Logout);
+        }
+        if self.core.tmf.deadline().is_some_and(|at| at <= now) {
+            return Some(Timer::TaskManagement);
+        }
+        None
+    }
+
+    /// Time passed while there is no connection. With a connection, use
+    /// [`Connection::handle_timeout`](crate::Connection::handle_timeout), which does this too.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(timer) = self.expire(now) {
+            self.core.disconnect_wanted = true;
+            self.connection_lost(LostReason::TimedOut(timer), now);
+        }
+    }
+
+    /// The target answered a task management function.
+    pub(crate) fn task_management_answered(
+        &mut self,
+        response: TaskManagementResponseCode,
+        now: Instant,
+    ) {
+        tmf::answered(self, response, now);
+    }
+}
+
+/// The next tag for `index`: the generation in the upper bits, the index in the lower `bits`, never the reserved value.
+const fn tag(generation: &mut u32, index: u32, bits: u32) -> InitiatorTaskTag {
+    *generation = generation.wrapping_add(1);
+    let mut itt = *generation << bits | index;
+    if itt == InitiatorTaskTag::RESERVED.0 {
+        *generation = generation.wrapping_add(1);
+        itt = *generation << bits | index;
+    }
+    InitiatorTaskTag(itt)
+}

@@ -1,0 +1,79 @@
+//! The command window: CmdSN, ExpCmdSN and MaxCmdSN of a session (RFC 7143 section 4.2.2.1).
+
+use crate::CmdSn;
+
+/// The initiator's three registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CmdWindow {
+    /// The next CmdSN to assign.
+    pub(crate) cmd_sn: CmdSn,
+    pub(crate) exp_cmd_sn: CmdSn,
+    pub(crate) max_cmd_sn: CmdSn,
+}
+
+impl CmdWindow {
+    /// The registers after the leading login said `exp` and `max`.
+    pub(crate) const fn new(cmd_sn: CmdSn) -> Self {
+        // Closed until the target says otherwise.
+        Self { cmd_sn, exp_cmd_sn: cmd_sn, max_cmd_sn: cmd_sn.minus(1) }
+    }
+
+    /// A non-immediate command may be sent.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.cmd_sn.le(self.max_cmd_sn)
+    }
+
+    /// Assigns the next CmdSN to a non-immediate command.
+    pub(crate) const fn take(&mut self) -> CmdSn {
+        let taken = self.cmd_sn;
+        self.cmd_sn = taken.next();
+        taken
+    }
+
+    /// Applies the counters of a target PDU. Neither register moves back; a pair in which MaxCmdSN is below
+    /// ExpCmdSN - 1 is ignored whole, and so is an ExpCmdSN that acknowledges what was never sent.
+    pub(crate) const fn update(&mut self, exp_cmd_sn: CmdSn, max_cmd_sn: CmdSn) {
+        if max_cmd_sn.lt(exp_cmd_sn.minus(1)) {
+            return;
+        }
+        if self.max_cmd_sn.lt(max_cmd_sn) {
+            self.max_cmd_sn = max_cmd_sn;
+        }
+        if self.exp_cmd_sn.lt(exp_cmd_sn) && exp_cmd_sn.le(self.cmd_sn) {
+            self.exp_cmd_sn = exp_cmd_sn;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_only_move_forward() {
+        let mut w = CmdWindow::new(CmdSn(0xffff_fffe));
+        assert!(!w.is_open());
+        w.update(CmdSn(0xffff_fffe), CmdSn(1));
+        assert!(w.is_open());
+        let mut taken = 0;
+        while w.is_open() {
+            w.take();
+            taken += 1;
+        }
+        assert_eq!((taken, w.cmd_sn), (4, CmdSn(2)));
+        w.update(CmdSn(0), CmdSn(0xffff_ffff));
+        assert_eq!((w.exp_cmd_sn, w.max_cmd_sn), (CmdSn(0), CmdSn(1)));
+    }
+
+    #[test]
+    fn nonsense_pairs_are_ignored() {
+        let start = CmdWindow::new(CmdSn(10));
+        let mut w = start;
+        w.update(CmdSn(20), CmdSn(18));
+        assert_eq!(w, start, "MaxCmdSN below ExpCmdSN - 1");
+        w.update(CmdSn(10u32.wrapping_add(1 << 31)), CmdSn(10u32.wrapping_add(1 << 31)));
+        assert_eq!(w.exp_cmd_sn, CmdSn(10), "half the circle away");
+        w.update(CmdSn(50), CmdSn(60));
+        assert_eq!((w.exp_cmd_sn, w.max_cmd_sn), (CmdSn(10), CmdSn(60)), "unsent commands acknowledged");
+    }
+}
