@@ -1,2 +1,81 @@
-//! Under construction.
-fn main() {}
+//! The repeated chores of this workspace, one command each.
+//!
+//! ```text
+//! cargo xtask ci                  every check, as continuous integration runs it
+//! cargo xtask ci --list           the steps by name
+//! cargo xtask ci --only clippy    one step (repeat the option for more)
+//! cargo xtask ci --keep-going     all steps even after a failure
+//! cargo xtask interop             the tests that need a real target or initiator
+//! ```
+//!
+//! A step is one row of the table in `ci/steps.rs`. What a step decides on its own (feature
+//! sets, import rules, the commands in README.md) is a module with unit tests beside it.
+
+extern crate alloc;
+
+mod checks;
+mod ci;
+mod features;
+mod interop;
+mod process;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::process::Failure;
+use crate::workspace::Workspace;
+
+/// Repeated chores of this workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Run every check; the tests come last
+    Ci(ci::Options),
+    /// Run only the tests that talk to a real peer (test targets named `peer_*`)
+    Interop(interop::Options),
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Chore::Ci(options) if options.list => {
+            ci::list();
+            Ok(())
+        }
+        Chore::Ci(options) => ci::run(&Workspace::load()?, options),
+        Chore::Interop(options) => interop::run(&Workspace::load()?, options),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn an_unknown_step_is_refused() {
+        assert!(Cli::try_parse_from(["xtask", "ci", "--only", "clippy"]).is_ok());
+        assert!(Cli::try_parse_from(["xtask", "ci", "--only", "clipy"]).is_err());
+    }
+}
