@@ -21,6 +21,7 @@ mod buffers;
 mod conn;
 mod error;
 mod event;
+mod initiator;
 mod name;
 mod portal;
 mod seq;
@@ -36,6 +37,7 @@ pub use conn::{
 };
 pub use error::{LostReason, ProtocolError, SubmitError, Timer};
 pub use event::{Action, Event, Wants};
+pub use initiator::{Initiator, InlineInitiator};
 pub use name::{IscsiName, MAX_NAME_LEN, NameError, NameKind, NameRule};
 pub use portal::{MAX_HOST_LEN, Portal, PortalError, TargetAddress};
 pub use seq::{CmdSn, DataSn, R2tSn, StatSn};
