@@ -233,7 +233,9 @@ impl fmt::Display for ProtocolError {
             Self::UnknownTask(itt) => write!(f, "PDU for unknown task {itt}")?,
             Self::LunMismatch(itt) => write!(f, "LUN differs from the LUN of task {itt}")?,
             Self::StatSn { expected, got } => write!(f, "StatSN {got} instead of {expected}")?,
-            Self::DataInNotExpected(itt) => write!(f, "Data-In for task {itt}, which reads nothing")?,
+            Self::DataInNotExpected(itt) => {
+                write!(f, "Data-In for task {itt}, which reads nothing")?;
+            }
             Self::DataInOutOfRange { offset, length, expected } => {
                 write!(f, "Data-In of {length} bytes at {offset} exceeds the expected {expected}")?;
             }

@@ -1,12 +1,12 @@
 //! One session over one connection: the usual case.
 
+use crate::Instant;
 use crate::auth::Entropy;
 use crate::buffers::Buffers;
 use crate::conn::InlineConnection;
 use crate::driver::{RecvBuf, Transport, pump};
 use crate::event::Wants;
 use crate::session::{InlineSession, Session, TaskSlot};
-use crate::Instant;
 
 /// A session and its connection in one value.
 ///

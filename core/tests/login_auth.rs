@@ -133,6 +133,21 @@ fn mutual_chap_at_once_and_in_two_steps() {
 }
 
 #[test]
+fn k44_a_challenge_in_pieces_is_answered_when_complete() {
+    let (mut script, mut target) = (login(one_way()), Target::new());
+    script.answer(None, "AuthMethod=CHAP;").unwrap();
+    let challenge = target.challenge(&script.sent);
+    for cut in [0, 3, 9, challenge.len() - 1] {
+        script.continued(&challenge[..cut]).unwrap();
+        assert_eq!((script.sent.as_str(), script.request.next_stage), ("", None));
+    }
+    script.answer(None, &challenge).unwrap();
+    assert_eq!(target.proof(&script.sent, "secret-of-disk-").0, Verified::OneWay);
+    script.answer(Some(OPERATIONAL), "").unwrap();
+    script.done("");
+}
+
+#[test]
 fn the_target_may_think_before_it_accepts() {
     let (mut script, target) = awaiting_proof(mutual());
     let (_, proof) = target.proof(&script.sent, "secret-of-disk-");
@@ -242,7 +257,7 @@ fn a13_a_reflected_challenge_is_not_answered() {
     // The challenge of an earlier connection, which the session remembers.
     let (earlier, _) = awaiting_proof(mutual());
     let mut script = login(one_way());
-    script.recent = earlier.recent.clone();
+    script.recent = earlier.recent;
     script.answer(None, "AuthMethod=CHAP;").unwrap();
     let step = script.answer(None, &format!("CHAP_A=5;CHAP_I=1;CHAP_C=0x{ours};"));
     assert_eq!(rule(step), AuthRule::ChallengeReflected);

@@ -51,9 +51,9 @@ impl Events {
 impl Connection {
     /// The asynchronous message that waits, if there is one. A second one makes input wait until the first is taken.
     #[must_use]
-    pub fn poll_async(&mut self, session: &mut Session, now: Instant) -> Option<AsyncNotice<'_>> {
+    pub fn poll_async(&mut self) -> Option<AsyncNotice<'_>> {
         let event = self.core.events.event.take()?;
-        self.resume(session, now);
+        self.resume();
         let sense = self.core.events.sense.get(..usize::from(self.core.events.sense_len));
         Some(AsyncNotice { event, sense: sense.unwrap_or_default() })
     }

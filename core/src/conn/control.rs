@@ -29,7 +29,8 @@ impl Connection {
     /// The interval passed in silence.
     pub(super) fn idle_due(&mut self, session: &Session, now: Instant) {
         self.core.timers.idle = None;
-        if self.core.state == ConnectionState::FullFeature && self.core.ping == Ping::Idle {
+        let may_ask = self.core.state == ConnectionState::FullFeature && !session.logout_sent();
+        if may_ask && self.core.ping == Ping::Idle {
             self.core.ping = Ping::Wanted;
             self.core.timers.ping = Some(now + session.config().timeouts().nop_timeout);
         }
@@ -49,6 +50,11 @@ impl Connection {
         let itt = session.control_tag(ControlTag::Ping);
         self.core.ping = Ping::Sent(itt);
         Some(itt)
+    }
+
+    /// Whether this is the tag of our ping.
+    pub(super) fn is_ping(&self, itt: InitiatorTaskTag) -> bool {
+        self.core.ping == Ping::Sent(itt)
     }
 
     /// The ping was answered, or the target refused to: it is alive.

@@ -5,9 +5,9 @@ use super::{Connection, ConnectionState};
 use crate::error::{LostReason, ProtocolError};
 use crate::session::{Burst, Session, TaskEnd, TaskOutcome, TaskState};
 use crate::wire::{
-    BHS_LEN, Completion, DataIn, LogoutResponse, NopInKind, Opcode, R2t, Reject,
-    RejectReason, Residual, ScsiResponse, ScsiResponseCode, ScsiStatus, TargetPdu,
-    TaskManagementResponse, TaskManagementResponseCode,
+    BHS_LEN, Completion, DataIn, LogoutResponse, NopInKind, Opcode, R2t, Reject, RejectReason,
+    Residual, ScsiResponse, ScsiResponseCode, ScsiStatus, TargetPdu, TaskManagementResponse,
+    TaskManagementResponseCode,
 };
 use crate::{DataSn, InitiatorTaskTag, Instant, StatSn};
 
@@ -36,7 +36,9 @@ impl Connection {
             TargetPdu::DataIn(data_in) => self.place_of_data_in(data_in, session).map(Some),
             TargetPdu::ScsiResponse(response) => {
                 let itt = response.initiator_task_tag;
-                if session.find(itt).is_some() {
+                if self.is_repeated(response.stat_sn) {
+                    Ok(Some(Place::Nowhere))
+                } else if session.find(itt).is_some() {
                     Ok(Some(Place::Stage))
                 } else {
                     unknown_task(itt, session).map(|()| Some(Place::Nowhere))
@@ -66,6 +68,9 @@ impl Connection {
         session: &Session,
     ) -> Result<Place, ProtocolError> {
         let itt = data_in.initiator_task_tag;
+        if data_in.status.is_some_and(|status| self.is_repeated(status.stat_sn)) {
+            return Ok(Place::Nowhere);
+        }
         let Some(index) = session.find(itt) else {
             return unknown_task(itt, session).map(|()| Place::Nowhere);
         };
@@ -100,7 +105,7 @@ impl Connection {
         if length > 0 && (goes_back || too_much) {
             return Err(ProtocolError::DataInOrder { offset, previous_end: slot.in_end });
         }
-        Ok(Place::Task { index, at: offset })
+        Ok(Place::Task { task: session.slots.id(index), at: offset })
     }
 
     /// A whole PDU with a verified data segment.
@@ -138,7 +143,7 @@ impl Connection {
             }
             TargetPdu::LogoutResponse(response) => {
                 session.core.window.update(response.exp_cmd_sn, response.max_cmd_sn);
-                self.logout_response(response, session, now)
+                self.logout_response(response, session)
             }
             TargetPdu::AsyncMessage(message) => {
                 session.core.window.update(message.exp_cmd_sn, message.max_cmd_sn);
@@ -164,6 +169,12 @@ impl Connection {
         } else {
             Err(ProtocolError::StatSn { expected, got: stat_sn }.into())
         }
+    }
+
+    /// A PDU with this StatSN was received before (RFC 7143 section 7.9): whatever it says is to be ignored.
+    #[inline]
+    fn is_repeated(&self, stat_sn: StatSn) -> bool {
+        stat_sn.lt(self.core.exp_stat_sn)
     }
 
     /// Checks a StatSN that only announces the next one: if it is ahead, a response was lost.
@@ -193,12 +204,13 @@ impl Connection {
             slot.in_end = data_in.buffer_offset + data_in.data_segment_length;
         }
         if let Some(status) = &data_in.status {
-            let completion = Completion {
-                status: status.status,
-                residual: status.residual,
-                ..Completion::GOOD
-            };
-            return self.task_completed(index, ScsiResponseCode::CompletedAtTarget(completion), session);
+            let completion =
+                Completion { status: status.status, residual: status.residual, ..Completion::GOOD };
+            return self.task_completed(
+                index,
+                ScsiResponseCode::CompletedAtTarget(completion),
+                session,
+            );
         }
         Ok(())
     }
@@ -247,11 +259,8 @@ impl Connection {
             let main = if slot.out_len > 0 { slot.out_len } else { slot.in_len };
             check_residual(completion.residual, main)?;
             check_residual(completion.bidi_read_residual, slot.in_len)?;
-            let read_residual = if slot.out_len > 0 {
-                completion.bidi_read_residual
-            } else {
-                completion.residual
-            };
+            let read_residual =
+                if slot.out_len > 0 { completion.bidi_read_residual } else { completion.residual };
             if matches!(completion.status, ScsiStatus::Good | ScsiStatus::ConditionMet) {
                 let announced = read_residual.transferred(slot.in_len).unwrap_or(0);
                 missing = announced.saturating_sub(slot.in_received);
@@ -306,13 +315,8 @@ impl Connection {
             return Err(LostReason::NoBuffer);
         }
         slot.r2t_sn = slot.r2t_sn.next();
-        let burst = Burst {
-            ttt: r2t.target_transfer_tag,
-            at: offset,
-            end,
-            data_sn: DataSn(0),
-            arrival,
-        };
+        let burst =
+            Burst { ttt: r2t.target_transfer_tag, at: offset, end, data_sn: DataSn(0), arrival };
         if u16::from(slot.bursts.len()) >= max_outstanding || !slot.bursts.push(burst) {
             return Err(ProtocolError::TooManyR2ts(itt).into());
         }
@@ -333,7 +337,7 @@ impl Connection {
         if !session.core.tmf.awaits(itt) {
             return Err(ProtocolError::UnknownTask(itt).into());
         }
-        session.task_management_answered(response.response, now);
+        session.task_management_answered(response.response, now)?;
         self.withdraw_ended(session);
         Ok(())
     }
@@ -351,7 +355,6 @@ impl Connection {
         &mut self,
         response: &LogoutResponse,
         session: &mut Session,
-        now: Instant,
     ) -> Result<(), LostReason> {
         let itt = response.initiator_task_tag;
         if !session.core.logout.is_some_and(|l| l.sent && l.itt == itt) {
@@ -359,7 +362,7 @@ impl Connection {
         }
         // Whatever the response says: no more can be done on this connection (RFC 7143 section 11.15).
         self.close();
-        session.logged_out(now);
+        session.logged_out();
         Ok(())
     }
 
@@ -384,6 +387,8 @@ impl Connection {
             Some(Opcode::ScsiCommand) => {
                 if let Some(index) = session.find(itt) {
                     if immediate {
+                        // If the target had begun the task, a response follows nevertheless.
+                        session.bury(index);
                         self.end_task(index, TaskEnd::Lost(LostReason::Rejected(reason)), session);
                     } else {
                         // The abort also plugs the hole in the CmdSN order (RFC 7143 sections 7.3 and 11.6.1).
@@ -392,9 +397,10 @@ impl Connection {
                 }
             }
             Some(Opcode::TaskManagementRequest) if session.core.tmf.awaits(itt) => {
-                session.task_management_answered(TaskManagementResponseCode::FunctionRejected, now);
+                let rejected = TaskManagementResponseCode::FunctionRejected;
+                session.task_management_answered(rejected, now)?;
             }
-            Some(Opcode::NopOut) => self.ping_answered(),
+            Some(Opcode::NopOut) if self.is_ping(itt) => self.ping_answered(),
             Some(Opcode::TextRequest) => self.text_rejected(reason),
             Some(Opcode::LogoutRequest) if session.core.logout.is_some_and(|l| l.itt == itt) => {
                 return Err(ProtocolError::Rejected(reason).into());

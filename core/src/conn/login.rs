@@ -2,6 +2,7 @@
 
 use super::ring::{Body, Draft, NoBuffer};
 use super::{Connection, ConnectionState, RECEIVE_AREA};
+use crate::Instant;
 use crate::auth::Entropy;
 use crate::buffers::Buffers;
 use crate::digest::DigestKind;
@@ -9,7 +10,6 @@ use crate::error::{LostReason, ProtocolError};
 use crate::login::{Identity, Login, Step};
 use crate::session::{Core, Session};
 use crate::wire::{BHS_LEN, LoginOutcome, LoginResponse};
-use crate::Instant;
 
 impl Connection {
     pub(super) fn start_login(
@@ -17,21 +17,17 @@ impl Connection {
         identity: Identity,
         session: &mut Session,
         entropy: Entropy,
-        now: Instant,
     ) {
         self.core.login = Login::new(identity, entropy);
         let area = self.control.get_mut(RECEIVE_AREA..).unwrap_or_default();
         match self.core.login.start(session.config(), area) {
             Ok(request) => self.core.login_out = Some(request),
-            Err(error) => self.fail(ProtocolError::Login(error).into(), session, now),
+            Err(error) => self.fail(ProtocolError::Login(error).into(), session),
         }
     }
 
     /// Freezes the Login Request that waits, if one does.
-    pub(super) fn fill_login(
-        &mut self,
-        buffers: &(impl Buffers + ?Sized),
-    ) -> Result<(), NoBuffer> {
+    pub(super) fn fill_login(&mut self, buffers: &(impl Buffers + ?Sized)) -> Result<(), NoBuffer> {
         if self.core.ring.is_full() {
             return Ok(());
         }

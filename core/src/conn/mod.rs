@@ -25,7 +25,7 @@ use crate::auth::Entropy;
 use crate::error::{LostReason, SubmitError, Timer};
 use crate::event::Wants;
 use crate::login::{Identity, Login};
-use crate::session::{ControlTag, Session};
+use crate::session::{ControlTag, Session, SessionState};
 use crate::wire::Bhs;
 use crate::{CmdSn, Instant, StatSn, TaskId};
 
@@ -228,7 +228,7 @@ impl Connection {
     /// What the connection waits for. To be asked again after anything was submitted.
     pub fn wants(&self, session: &Session) -> Wants {
         let deadline = [self.poll_timeout(), session.poll_timeout()].into_iter().flatten().min();
-        let open = self.core.state != ConnectionState::Closed;
+        let open = self.core.state != ConnectionState::Closed && !session.is_disconnected();
         Wants {
             read: open && !self.is_paused(),
             write: open && self.has_transmit(session),
@@ -253,8 +253,16 @@ impl Connection {
     /// A TCP connection to [`Session::portal`] stands: the login begins.
     ///
     /// `entropy` must be fresh from a cryptographically secure source for every connection (RFC 7143 section 9.2.1).
+    ///
+    /// A connection that comes too late, because the session gave up waiting or was closed, is refused: the next action is to
+    /// disconnect.
     pub fn opened(&mut self, session: &mut Session, entropy: Entropy, now: Instant) {
         self.reset();
+        if session.state() != SessionState::Connecting {
+            self.core.state = ConnectionState::Closed;
+            session.want_disconnect();
+            return;
+        }
         let cmd_sn = CmdSn(entropy.word());
         self.core.state = ConnectionState::Login;
         self.core.timers.login = Some(now + session.config().timeouts().login);
@@ -266,7 +274,7 @@ impl Connection {
             cmd_sn,
             initiator_task_tag: session.control_tag(ControlTag::Login),
         };
-        self.start_login(identity, session, entropy, now);
+        self.start_login(identity, session, entropy);
     }
 
     fn reset(&mut self) {
@@ -287,23 +295,33 @@ impl Connection {
     }
 
     /// The target closed its side.
-    pub fn received_eof(&mut self, session: &mut Session, now: Instant) {
-        self.fail(LostReason::Eof, session, now);
+    pub fn received_eof(&mut self, session: &mut Session) {
+        self.fail(LostReason::Eof, session);
     }
 
     /// The connection broke, or the runtime closed it.
-    pub fn closed(&mut self, reason: LostReason, session: &mut Session, now: Instant) {
-        self.fail(reason, session, now);
+    pub fn closed(&mut self, reason: LostReason, session: &mut Session) {
+        self.fail(reason, session);
     }
 
     /// Gives the connection up: everything that depends on it ends.
-    pub(crate) fn fail(&mut self, reason: LostReason, session: &mut Session, now: Instant) {
+    pub(crate) fn fail(&mut self, reason: LostReason, session: &mut Session) {
         if self.core.state == ConnectionState::Closed {
             return;
         }
         self.close();
         session.want_disconnect();
-        session.connection_lost(reason, now);
+        session.connection_lost(reason);
+    }
+
+    /// Closes a connection whose session ended without it: logged out while it logged in, or given up. True if it is closed.
+    fn close_if_abandoned(&mut self, session: &mut Session) -> bool {
+        let abandoned = self.core.state != ConnectionState::Closed && session.is_disconnected();
+        if abandoned {
+            self.close();
+            session.want_disconnect();
+        }
+        abandoned || self.core.state == ConnectionState::Closed
     }
 
     /// Closed by agreement; the session knows.
@@ -317,10 +335,11 @@ impl Connection {
     /// Time passed: acts on every deadline that has come, of the connection and of the session. Calls before a deadline do nothing.
     pub fn handle_timeout(&mut self, session: &mut Session, now: Instant) {
         let expired = session.expire(now);
+        self.close_if_abandoned(session);
         if self.core.state == ConnectionState::Closed {
             if let Some(timer) = expired {
                 session.want_disconnect();
-                session.connection_lost(LostReason::TimedOut(timer), now);
+                session.connection_lost(LostReason::TimedOut(timer));
             }
             return;
         }
@@ -340,7 +359,7 @@ impl Connection {
             None
         };
         if let Some(timer) = expired {
-            self.fail(LostReason::TimedOut(timer), session, now);
+            self.fail(LostReason::TimedOut(timer), session);
             return;
         }
         if due(self.core.timers.idle) {
@@ -377,7 +396,7 @@ impl Connection {
         let can_go_on = session.revoke_slot(task, now)?;
         let shown = self.core.ring.shows_memory_of(task.index() as u16);
         if !can_go_on || shown {
-            self.fail(LostReason::Aborted, session, now);
+            self.fail(LostReason::Aborted, session);
         }
         Ok(())
     }

@@ -21,9 +21,14 @@ const DIGEST: usize = 4;
 pub(crate) enum Body {
     None,
     /// Bytes of a task, from this offset.
-    Task { task: TaskId, at: u32 },
+    Task {
+        task: TaskId,
+        at: u32,
+    },
     /// The transmit part of the control area, from this offset.
-    Control { at: u16 },
+    Control {
+        at: u16,
+    },
 }
 
 /// A PDU ready to go.
@@ -78,6 +83,8 @@ pub(crate) struct Ring {
     len: u8,
     /// Bytes of the first PDU that are gone already.
     sent: u32,
+    /// PDUs that were shown, and perhaps are on their way: they cannot be taken back.
+    shown: u8,
     pub(crate) header_digest: bool,
     pub(crate) data_digest: bool,
 }
@@ -89,6 +96,7 @@ impl Ring {
             head: 0,
             len: 0,
             sent: 0,
+            shown: 0,
             header_digest: false,
             data_digest: false,
         }
@@ -106,6 +114,7 @@ impl Ring {
         self.head = 0;
         self.len = 0;
         self.sent = 0;
+        self.shown = 0;
         self.header_digest = false;
         self.data_digest = false;
     }
@@ -189,8 +198,14 @@ impl Ring {
         gather.len
     }
 
+    /// All PDUs are about to be shown.
+    pub(crate) const fn show(&mut self) {
+        self.shown = self.len;
+    }
+
     /// `n` bytes went out. `left` is called with the task of each PDU that is gone.
     pub(crate) fn transmitted(&mut self, mut n: usize, mut left: impl FnMut(u16)) {
+        self.shown = 0;
         while self.len > 0 {
             let frozen = &self.ring[usize::from(self.head)];
             let rest = (frozen.total - self.sent) as usize;
@@ -211,17 +226,19 @@ impl Ring {
     /// Withdraws what was not started of a task's Data-Out. `left` is called for each PDU withdrawn. Commands stay: their
     /// CmdSN is taken.
     pub(crate) fn withdraw_data(&mut self, task: u16, mut left: impl FnMut(u16)) {
-        let started = self.sent > 0;
-        for n in 0..self.len {
+        let kept = self.shown.max(u8::from(self.sent > 0));
+        for n in kept..self.len {
             let position = self.position(n);
             let frozen = &mut self.ring[position];
             let data_out = frozen.head[0] & 0x3f == crate::wire::Opcode::DataOut as u8;
-            if frozen.task == task && data_out && !(n == 0 && started) {
+            if frozen.task == task && data_out {
                 *frozen = EMPTY;
                 left(task);
             }
         }
-        self.transmitted(0, |_| ());
+        if kept == 0 {
+            self.transmitted(0, |_| ());
+        }
     }
 
     /// A PDU with bytes of the task's memory is in the ring.

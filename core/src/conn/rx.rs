@@ -5,12 +5,12 @@
 //! ([`Connection::receive`]) is a loop over the two.
 
 use super::{Connection, ConnectionState, Direction, RECEIVE_AREA};
+use crate::Instant;
 use crate::buffers::Buffers;
 use crate::digest::{Crc32c, to_wire};
 use crate::error::{LostReason, ProtocolError};
-use crate::session::Session;
+use crate::session::{Session, TaskId};
 use crate::wire::{self, BHS_LEN, Bhs, TargetPdu};
-use crate::Instant;
 
 const DIGEST: usize = 4;
 
@@ -32,10 +32,15 @@ enum Phase {
 /// Where the data segment of the current PDU goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// To a task's memory, from this offset.
-    Task { index: u16, at: u32 },
+    /// To a task's memory, from this offset; to nowhere once the task has ended.
+    Task {
+        task: TaskId,
+        at: u32,
+    },
     /// To the receive part of the control area, from this offset.
-    Control { at: u16 },
+    Control {
+        at: u16,
+    },
     /// To the staging area.
     Stage,
     Nowhere,
@@ -115,14 +120,18 @@ impl Connection {
         buffers: &mut (impl Buffers + ?Sized),
         now: Instant,
     ) -> usize {
+        self.go_on(session, now);
         let mut used = 0;
         while *budget > 0 && used < input.len() {
             let rest = &input[used..];
             let space = self.recv_space(session, buffers);
             let n = space.len().min(rest.len());
             if n == 0 {
-                if self.core.state != ConnectionState::Closed && !self.is_paused() {
-                    self.fail(LostReason::NoBuffer, session, now);
+                if self.core.state != ConnectionState::Closed
+                    && !self.close_if_abandoned(session)
+                    && !self.is_paused()
+                {
+                    self.fail(LostReason::NoBuffer, session);
                 }
                 break;
             }
@@ -143,7 +152,7 @@ impl Connection {
         session: &Session,
         buffers: &'a mut (impl Buffers + ?Sized),
     ) -> &'a mut [u8] {
-        if self.core.state == ConnectionState::Closed {
+        if self.core.state == ConnectionState::Closed || session.is_disconnected() {
             return &mut [];
         }
         let rx = &mut self.core.rx;
@@ -161,8 +170,10 @@ impl Connection {
                 let left = rx.segment - rx.at;
                 let most = left as usize;
                 match rx.place {
-                    Place::Task { index, at } if !session.slots[index].revoked => {
-                        let run = buffers.data_in(session.slots.id(index), at + rx.at, left);
+                    Place::Task { task, at }
+                        if session.slots.live(task).is_some_and(|slot| !slot.revoked) =>
+                    {
+                        let run = buffers.data_in(task, at + rx.at, left);
                         let len = run.len().min(most);
                         &mut run[..len]
                     }
@@ -203,13 +214,14 @@ impl Connection {
         buffers: &mut (impl Buffers + ?Sized),
         now: Instant,
     ) {
-        if self.core.state == ConnectionState::Closed || n == 0 {
+        if self.core.state == ConnectionState::Closed || self.close_if_abandoned(session) || n == 0
+        {
             return;
         }
         self.core.counters.bytes_received += n as u64;
         let was_busy = self.core.rx.is_busy();
         if let Err(error) = self.step(n, session, buffers, now) {
-            self.fail(error, session, now);
+            self.fail(error, session);
             return;
         }
         self.watch_progress(was_busy, session, now);
@@ -254,8 +266,8 @@ impl Connection {
                     return Ok(());
                 }
                 if rx.data_digest {
-                    let (padding, digest) =
-                        rx.trailer[..usize::from(rx.trailer_len)].split_at(usize::from(rx.trailer_len) - DIGEST);
+                    let (padding, digest) = rx.trailer[..usize::from(rx.trailer_len)]
+                        .split_at(usize::from(rx.trailer_len) - DIGEST);
                     rx.crc.update(padding);
                     if to_wire(rx.crc.clone().finish()) != digest {
                         return Err(LostReason::Protocol(ProtocolError::DataDigest));
@@ -267,12 +279,7 @@ impl Connection {
     }
 
     /// Runs the digest over the `n` bytes that were just placed, while they are in the cache.
-    fn digest_run(
-        &mut self,
-        n: usize,
-        session: &Session,
-        buffers: &mut (impl Buffers + ?Sized),
-    ) {
+    fn digest_run(&mut self, n: usize, session: &Session, buffers: &mut (impl Buffers + ?Sized)) {
         let mut left = n;
         let at = self.core.rx.at;
         let mut crc = self.core.rx.crc.clone();
@@ -333,14 +340,18 @@ impl Connection {
         Ok(())
     }
 
-    /// An event was taken: goes on with the PDU that had to wait.
-    pub(super) fn resume(&mut self, session: &mut Session, now: Instant) {
-        if !self.core.rx.is_held() || self.core.state == ConnectionState::Closed {
+    /// What input had to wait for is gone: the next [`receive`](Self::receive) goes on.
+    pub(super) const fn resume(&mut self) {
+        self.core.resumed = self.core.rx.is_held();
+    }
+
+    /// Goes on with a PDU that had to wait.
+    pub(crate) fn go_on(&mut self, session: &mut Session, now: Instant) {
+        if !core::mem::take(&mut self.core.resumed) || self.core.state == ConnectionState::Closed {
             return;
         }
-        self.core.resumed = true;
         if let Err(reason) = self.begin_pdu(session, now) {
-            self.fail(reason, session, now);
+            self.fail(reason, session);
         }
     }
 

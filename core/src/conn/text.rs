@@ -6,12 +6,12 @@
 use super::ring::{Body, Draft, NoBuffer};
 use super::rx::Place;
 use super::{Connection, ConnectionState, RECEIVE_AREA};
-use crate::Instant;
 use crate::InitiatorTaskTag;
+use crate::Instant;
 use crate::buffers::Buffers;
 use crate::error::{LostReason, ProtocolError, SubmitError};
 use crate::name::IscsiName;
-use crate::session::{ControlTag, Session};
+use crate::session::{ControlTag, Session, SessionState};
 use crate::text::{Next, SendTargets, TargetItem, Termination, Writer, next_pair};
 use crate::wire::{BHS_LEN, Opcode, RejectReason, TextRequest, TextResponse, TransferTag};
 
@@ -46,7 +46,10 @@ pub enum DiscoveryScope<'a> {
 /// ));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "lives for one call; there is no allocator to box with")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one call; there is no allocator to box with"
+)]
 pub enum DiscoveryItem {
     /// A target's name, or an address of the target named last.
     Target(TargetItem),
@@ -115,7 +118,9 @@ impl Connection {
         session: &mut Session,
         now: Instant,
     ) -> Result<(), SubmitError> {
-        if self.core.state != ConnectionState::FullFeature {
+        if self.core.state != ConnectionState::FullFeature
+            || session.state() != SessionState::LoggedIn
+        {
             return Err(SubmitError::NotOpen);
         }
         if self.core.text.state != State::Idle {
@@ -163,7 +168,7 @@ impl Connection {
                 Ok(Next::More { consumed }) => (None, consumed),
                 Ok(Next::End) => (None, rest.len()),
                 Err(error) => {
-                    self.fail(ProtocolError::from(error).into(), session, now);
+                    self.fail(ProtocolError::from(error).into(), session);
                     return None;
                 }
             };
@@ -180,7 +185,7 @@ impl Connection {
                 Ok(TargetItem::Ignored) => {}
                 Ok(item) => return Some(DiscoveryItem::Target(item)),
                 Err(error) => {
-                    self.fail(ProtocolError::SendTargets(error).into(), session, now);
+                    self.fail(ProtocolError::SendTargets(error).into(), session);
                     return None;
                 }
             }

@@ -1,5 +1,6 @@
 //! Sending: which PDU is next, and freezing it.
 
+use super::control::Ping;
 use super::ring::{Body, Draft, NoBuffer, RING};
 use super::{Connection, ConnectionState, Direction};
 use crate::buffers::Buffers;
@@ -18,6 +19,9 @@ impl Connection {
     /// Whether there is something to send now.
     #[inline]
     pub(crate) fn has_transmit(&self, session: &Session) -> bool {
+        if self.core.state != ConnectionState::Closed && session.is_disconnected() {
+            return false;
+        }
         if !self.core.ring.is_empty() {
             return true;
         }
@@ -26,12 +30,13 @@ impl Connection {
             ConnectionState::Login => self.core.login_out.is_some(),
             ConnectionState::FullFeature => {
                 self.core.echo.is_some()
-                    || self.core.ping == super::control::Ping::Wanted
-                    || self.core.text.is_wanted()
-                    || session.core.tmf.is_wanted()
-                    || !session.core.owing.is_empty()
-                    || self.command_due(session).is_some()
-                    || session.logout_due()
+                    || !session.logout_sent()
+                        && (self.command_due(session).is_some()
+                            || !session.core.owing.is_empty()
+                            || self.core.ping == Ping::Wanted
+                            || self.core.text.is_wanted()
+                            || session.core.tmf.is_due()
+                            || session.logout_due())
             }
         }
     }
@@ -52,13 +57,17 @@ impl Connection {
         now: Instant,
     ) -> usize {
         // The one fault of the application: it owes bytes and does not lend them.
-        if self.fill(session, buffers, now).is_err() || self.core.ring.front_missing(buffers) {
-            self.fail(LostReason::NoBuffer, session, now);
+        if self.close_if_abandoned(session) {
+            return 0;
         }
+        if self.fill(session, buffers, now).is_err() || self.core.ring.front_missing(buffers) {
+            self.fail(LostReason::NoBuffer, session);
+        }
+        self.core.ring.show();
         self.core.ring.view(&session.slots, self.transmit_area(), buffers, out)
     }
 
-    /// `n` bytes of what was shown went out.
+    /// `n` bytes of what was shown went out; 0 if none could be sent.
     pub fn transmitted(&mut self, n: usize, session: &mut Session) {
         self.core.counters.bytes_sent += n as u64;
         self.core.ring.transmitted(n, |task| session.thawed(task));
@@ -91,10 +100,13 @@ impl Connection {
     ) -> Result<bool, NoBuffer> {
         if let Some(transfer) = self.core.echo.take() {
             self.freeze_nop(NopOutKind::PingResponse(transfer), session, buffers)?;
-            self.resume(session, now);
+            self.resume();
             return Ok(true);
         }
-        if session.core.tmf.is_wanted() {
+        if session.logout_sent() {
+            return Ok(false);
+        }
+        if session.core.tmf.is_due() {
             if let Some(request) = session.take_task_management(self.core.exp_stat_sn, now) {
                 let mut bhs = [0; BHS_LEN];
                 request.emit(&mut bhs);
@@ -211,11 +223,9 @@ impl Connection {
         };
         slot.state = TaskState::Active;
         slot.frozen += 1;
-        slot.cmd_sn = if slot.immediate {
-            session.core.window.cmd_sn
-        } else {
-            session.core.window.take()
-        };
+        slot.order = arrival;
+        slot.cmd_sn =
+            if slot.immediate { session.core.window.cmd_sn } else { session.core.window.take() };
         let read_only = slot.out_len == 0;
         let command = ScsiCommand {
             immediate: slot.immediate,

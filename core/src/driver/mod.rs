@@ -4,12 +4,12 @@ mod recv_buf;
 
 pub use recv_buf::RecvBuf;
 
+use crate::Instant;
 use crate::buffers::Buffers;
 use crate::conn::{Connection, ConnectionState};
 use crate::error::LostReason;
 use crate::event::Wants;
 use crate::session::Session;
-use crate::Instant;
 
 /// A byte stream that never blocks.
 ///
@@ -33,6 +33,10 @@ use crate::Instant;
 pub trait Transport {
     /// What can go wrong.
     type Error;
+
+    /// Readiness is announced once, at the edge: the transport is then read until it says that there is nothing more. Otherwise a
+    /// read that does not fill its space is taken as the end, which saves a call.
+    const EDGE_TRIGGERED: bool = false;
 
     /// Sends bytes of the runs, in order; returns how many, or `None` if none can be sent now.
     ///
@@ -74,7 +78,6 @@ pub fn pump<T: Transport>(
     now: Instant,
     budget: usize,
 ) -> Result<Wants, T::Error> {
-    connection.core.resumed = false;
     connection.handle_timeout(session, now);
     let mut budget = budget.max(1);
     let result = turn(connection, session, buffers, scratch, transport, now, &mut budget);
@@ -86,7 +89,7 @@ pub fn pump<T: Transport>(
             Ok(wants)
         }
         Err(error) => {
-            connection.closed(LostReason::Transport, session, now);
+            connection.closed(LostReason::Transport, session);
             Err(error)
         }
     }
@@ -123,8 +126,11 @@ fn flush<T: Transport>(
         let mut runs: [&[u8]; RUNS] = [&[]; RUNS];
         let shown = connection.poll_transmit(session, buffers, &mut runs, now);
         let Some(runs) = runs.get(..shown).filter(|runs| !runs.is_empty()) else { return Ok(true) };
-        let Some(n) = transport.send(runs)? else { return Ok(false) };
+        let n = transport.send(runs)?.unwrap_or(0);
         connection.transmitted(n, session);
+        if n == 0 {
+            return Ok(false);
+        }
     }
     Ok(true)
 }
@@ -139,6 +145,7 @@ fn fill<T: Transport>(
     now: Instant,
     budget: &mut usize,
 ) -> Result<bool, T::Error> {
+    connection.go_on(session, now);
     while connection.state() != ConnectionState::Closed {
         if !scratch.is_empty() {
             let used = connection.receive(scratch.filled(), budget, session, buffers, now);
@@ -150,7 +157,11 @@ fn fill<T: Transport>(
         if *budget == 0 {
             return Ok(false);
         }
-        if connection.is_paused() || connection.state() == ConnectionState::Closed {
+        if connection.is_paused() {
+            // Not drained: when input may go on, nothing announces the bytes that are there.
+            return Ok(false);
+        }
+        if connection.state() == ConnectionState::Closed {
             return Ok(true);
         }
         let direct = connection.direct_len() >= DIRECT || scratch.capacity() == 0;
@@ -162,7 +173,7 @@ fn fill<T: Transport>(
             let place_len = place.len();
             if place_len == 0 {
                 // The memory is not lent.
-                connection.fail(LostReason::NoBuffer, session, now);
+                connection.fail(LostReason::NoBuffer, session);
                 return Ok(true);
             }
             offered += place_len;
@@ -185,11 +196,11 @@ fn fill<T: Transport>(
         match received {
             None => return Ok(true),
             Some(0) => {
-                connection.received_eof(session, now);
+                connection.received_eof(session);
                 return Ok(true);
             }
             // Less than there was room for: the transport is drained.
-            Some(n) if n < offered => {
+            Some(n) if n < offered && !T::EDGE_TRIGGERED => {
                 if !scratch.is_empty() {
                     let used = connection.receive(scratch.filled(), budget, session, buffers, now);
                     scratch.consume(used);

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The login begins in SecurityNegotiation unless the configuration says otherwise, see
-//! [`SecurityStart`](crate::config::SecurityStart). With CHAP required, T stays 0 until the response to the target's challenge is
+//! [`SecurityStart`]. With CHAP required, T stays 0 until the response to the target's challenge is
 //! sent, so that a target cannot pass on early.
 
 mod error;
@@ -131,7 +131,7 @@ pub enum Step {
         /// Remember the new address in place of the old.
         permanent: bool,
     },
-    /// Close the connection: the target refuses. Classes 2 and above that are not 3 do not go away by trying again.
+    /// Close the connection: the target refuses. Only class 3, a target error, may go away by trying again.
     Refused(LoginStatus),
 }
 

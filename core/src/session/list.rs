@@ -50,6 +50,12 @@ impl Slots<[TaskSlot]> {
             .then_some(id.index() as u16)
     }
 
+    /// The slot of a task that the target has, if the handle is not stale.
+    #[inline]
+    pub(crate) fn live(&self, id: TaskId) -> Option<&TaskSlot> {
+        self.get(id.index()).filter(|slot| slot.generation == id.generation() && slot.is_live())
+    }
+
     pub(crate) fn indices(&self) -> impl Iterator<Item = u16> + use<> {
         0..self.len() as u16
     }
@@ -133,12 +139,7 @@ impl List {
     }
 
     /// Inserts `index` before `before`, which is in the list.
-    pub(crate) fn insert_before(
-        &mut self,
-        slots: &mut Slots<[TaskSlot]>,
-        before: u16,
-        index: u16,
-    ) {
+    pub(crate) fn insert_before(&mut self, slots: &mut Slots<[TaskSlot]>, before: u16, index: u16) {
         let prev = slots[before].link.prev;
         slots[index].link = Link { prev, next: before };
         slots[before].link.prev = index;

@@ -11,7 +11,7 @@ use core::ops::{Deref, DerefMut};
 pub(crate) use list::{List, Slots};
 pub(crate) use task::{Burst, TaskEnd, TaskState};
 pub use task::{Command, OnLoss, TaskId, TaskOutcome, TaskSlot, Transfer};
-pub(crate) use tmf::Tmf;
+pub(crate) use tmf::Functions;
 pub use tmf::{TaskManagement, TaskManagementId};
 pub(crate) use window::CmdWindow;
 
@@ -107,7 +107,7 @@ pub(crate) struct Core {
     tag_bits: u32,
     /// There may be tasks in state `Aborting` for which no ABORT TASK was sent.
     pub(crate) aborts_wanted: bool,
-    pub(crate) tmf: Tmf,
+    pub(crate) tmf: Functions,
     pub(crate) logout: Option<Logout>,
 }
 
@@ -170,7 +170,7 @@ impl<const N: usize> InlineSession<N> {
                 tag_bits: usize::BITS
                     - (N + list::RESERVED_SLOTS + CONTROL_TAGS - 1).leading_zeros(),
                 aborts_wanted: false,
-                tmf: Tmf::IDLE,
+                tmf: Functions::IDLE,
                 logout: None,
             },
             slots: Slots::<[TaskSlot; N]>::new(),
@@ -316,9 +316,9 @@ impl Session {
     }
 
     /// The runtime could not connect: name resolution, refusal, unreachable.
-    pub fn connect_failed(&mut self, now: Instant) {
+    pub fn connect_failed(&mut self) {
         if self.core.state == SessionState::Connecting {
-            self.connection_lost(LostReason::ConnectFailed, now);
+            self.connection_lost(LostReason::ConnectFailed);
         }
     }
 
@@ -338,7 +338,7 @@ impl Session {
             }
             SessionState::Connecting | SessionState::LoggingIn => {
                 self.core.disconnect_wanted = true;
-                self.connection_lost(LostReason::LoggedOut, now);
+                self.connection_lost(LostReason::LoggedOut);
                 Ok(())
             }
             SessionState::LoggingOut => Err(SubmitError::LoggingOut),
@@ -382,7 +382,7 @@ impl Session {
     pub(crate) fn redirected(&mut self, portal: Portal, now: Instant) {
         self.core.disconnect_wanted = true;
         if self.core.redirects >= self.core.config.redirect_hops() {
-            self.connection_lost(LostReason::RedirectFailed, now);
+            self.connection_lost(LostReason::RedirectFailed);
             return;
         }
         self.core.redirects += 1;
@@ -391,7 +391,10 @@ impl Session {
     }
 
     /// The connection is gone, or never came to be. Every task ends.
-    pub(crate) fn connection_lost(&mut self, reason: LostReason, _now: Instant) {
+    pub(crate) fn connection_lost(&mut self, reason: LostReason) {
+        if self.require_not_open().is_ok() {
+            return;
+        }
         self.core.connect = None;
         self.core.connect_wanted = false;
         self.core.queue = List::EMPTY;
@@ -427,9 +430,22 @@ impl Session {
     }
 
     /// The logout was answered.
-    pub(crate) fn logged_out(&mut self, now: Instant) {
+    pub(crate) fn logged_out(&mut self) {
         self.core.disconnect_wanted = true;
-        self.connection_lost(LostReason::LoggedOut, now);
+        self.connection_lost(LostReason::LoggedOut);
+    }
+
+    /// The session has no use for a connection that is open.
+    pub(crate) const fn is_disconnected(&self) -> bool {
+        !matches!(
+            self.core.state,
+            SessionState::LoggingIn | SessionState::LoggedIn | SessionState::LoggingOut
+        )
+    }
+
+    /// The Logout Request went out: no other request may follow it.
+    pub(crate) const fn logout_sent(&self) -> bool {
+        matches!(self.core.logout, Some(Logout { sent: true, .. }))
     }
 
     /// Asks the runtime to close the connection, which the engine has given up.
@@ -619,17 +635,17 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Instant) {
         if let Some(timer) = self.expire(now) {
             self.core.disconnect_wanted = true;
-            self.connection_lost(LostReason::TimedOut(timer), now);
+            self.connection_lost(LostReason::TimedOut(timer));
         }
     }
 
-    /// The target answered a task management function.
+    /// The target answered the task management function that is under way. An error means that the connection has to go.
     pub(crate) fn task_management_answered(
         &mut self,
         response: TaskManagementResponseCode,
         now: Instant,
-    ) {
-        tmf::answered(self, response, now);
+    ) -> Result<(), LostReason> {
+        tmf::answered(self, response, now)
     }
 }
 

@@ -360,6 +360,8 @@ pub struct TaskSlot {
     pub(crate) frozen: u8,
     pub(crate) itt: InitiatorTaskTag,
     pub(crate) cmd_sn: CmdSn,
+    /// When it was sent, in the session's order of sending and asking.
+    pub(crate) order: u32,
     pub(crate) generation: u64,
     pub(crate) lun: Lun,
     pub(crate) cdb: [u8; 16],
@@ -404,6 +406,7 @@ impl TaskSlot {
             frozen: 0,
             itt: InitiatorTaskTag::RESERVED,
             cmd_sn: CmdSn(0),
+            order: 0,
             generation: 0,
             lun: Lun::ZERO,
             cdb: [0; 16],

@@ -1,4 +1,7 @@
-//! Task management (RFC 7143 sections 11.5 and 11.6): one function at a time, the application's or an abort of our own.
+//! Task management (RFC 7143 sections 11.5 and 11.6).
+//!
+//! There is a slot for the application's function and one for an abort of our own, so that neither waits for the other's event to be
+//! taken. On the wire there is one at a time: a target need not accept more (RFC 7143 section 4.2.2.1).
 
 use super::task::{TaskEnd, TaskState};
 use super::{ControlTag, Session, SessionState};
@@ -89,7 +92,10 @@ pub struct TaskManagementId(u64);
 enum State {
     Idle,
     Wanted,
-    Sent { cmd_sn: CmdSn },
+    /// Tasks that were sent before it have a lower order.
+    Sent {
+        order: u32,
+    },
     Done(Result<Code, LostReason>),
 }
 
@@ -102,55 +108,37 @@ enum What {
     Asked(TaskManagement, TaskManagementId),
 }
 
-/// The one slot for task management.
+/// One function, wanted or under way.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tmf {
+struct Tmf {
     state: State,
     what: What,
     itt: InitiatorTaskTag,
     deadline: Option<Instant>,
-    /// Counts the application's requests.
-    count: u64,
 }
 
 impl Tmf {
-    pub(crate) const IDLE: Self = Self {
+    const IDLE: Self = Self {
         state: State::Idle,
         what: What::Asked(TaskManagement::TargetWarmReset, TaskManagementId(0)),
         itt: InitiatorTaskTag::RESERVED,
         deadline: None,
-        count: 0,
     };
 
-    pub(crate) const fn is_pending(&self) -> bool {
+    const fn is_pending(&self) -> bool {
         matches!(self.state, State::Wanted | State::Sent { .. })
     }
 
-    pub(crate) const fn is_wanted(&self) -> bool {
-        matches!(self.state, State::Wanted)
+    const fn is_sent(&self) -> bool {
+        matches!(self.state, State::Sent { .. })
     }
 
-    /// Waits for the response with this tag.
-    pub(crate) fn awaits(&self, itt: InitiatorTaskTag) -> bool {
-        matches!(self.state, State::Sent { .. }) && self.itt == itt
-    }
-
-    pub(crate) const fn deadline(&self) -> Option<Instant> {
-        self.deadline
-    }
-
-    pub(crate) fn take_done(&mut self) -> Option<Event<'static>> {
+    fn take_done(&mut self) -> Option<Event<'static>> {
         let State::Done(result) = self.state else { return None };
         self.state = State::Idle;
         match self.what {
             What::Asked(_, id) => Some(Event::TaskManagementDone { id, result }),
             What::Abort(_) => None,
-        }
-    }
-
-    pub(crate) fn connection_lost(&mut self, reason: LostReason) {
-        if self.is_pending() {
-            self.end(Err(reason));
         }
     }
 
@@ -160,6 +148,58 @@ impl Tmf {
             What::Asked(..) => State::Done(result),
             What::Abort(_) => State::Idle,
         };
+    }
+}
+
+/// The two slots.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Functions {
+    own: Tmf,
+    asked: Tmf,
+    /// Counts the application's requests.
+    count: u64,
+}
+
+impl Functions {
+    pub(crate) const IDLE: Self = Self { own: Tmf::IDLE, asked: Tmf::IDLE, count: 0 };
+
+    pub(crate) const fn is_pending(&self) -> bool {
+        self.own.is_pending() || self.asked.is_pending()
+    }
+
+    /// A function is to be sent now.
+    pub(crate) const fn is_due(&self) -> bool {
+        self.is_pending() && !self.own.is_sent() && !self.asked.is_sent()
+    }
+
+    /// Waits for the response with this tag.
+    pub(crate) fn awaits(&self, itt: InitiatorTaskTag) -> bool {
+        self.under_way().is_some_and(|tmf| tmf.itt == itt)
+    }
+
+    fn under_way(&self) -> Option<&Tmf> {
+        [&self.own, &self.asked].into_iter().find(|tmf| tmf.is_sent())
+    }
+
+    /// The one to send next: aborts of our own free slots.
+    const fn next_mut(&mut self) -> &mut Tmf {
+        if self.own.is_pending() { &mut self.own } else { &mut self.asked }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        [self.own.deadline, self.asked.deadline].into_iter().flatten().min()
+    }
+
+    pub(crate) fn take_done(&mut self) -> Option<Event<'static>> {
+        self.asked.take_done()
+    }
+
+    pub(crate) fn connection_lost(&mut self, reason: LostReason) {
+        for tmf in [&mut self.own, &mut self.asked] {
+            if tmf.is_pending() {
+                tmf.end(Err(reason));
+            }
+        }
     }
 }
 
@@ -184,20 +224,19 @@ impl Session {
         if let TaskManagement::QueryTask(task) = request {
             self.referenced(task).ok_or(SubmitError::NoSuchTask)?;
         }
-        if self.core.tmf.state != State::Idle {
+        if self.core.tmf.asked.state != State::Idle {
             return Err(SubmitError::Busy);
         }
         self.core.tmf.count += 1;
         let id = TaskManagementId(self.core.tmf.count);
-        self.arm(What::Asked(request, id), now);
+        self.core.tmf.asked = self.armed(What::Asked(request, id), now);
         Ok(id)
     }
 
-    fn arm(&mut self, what: What, now: Instant) {
+    fn armed(&mut self, what: What, now: Instant) -> Tmf {
         let itt = self.control_tag(ControlTag::TaskManagement);
         let deadline = Some(now + self.core.config.timeouts().task_management);
-        let count = self.core.tmf.count;
-        self.core.tmf = Tmf { state: State::Wanted, what, itt, deadline, count };
+        Tmf { state: State::Wanted, what, itt, deadline }
     }
 
     /// LUN, tag and ordering number of a task that the target has.
@@ -214,28 +253,31 @@ impl Session {
         exp_stat_sn: StatSn,
         now: Instant,
     ) -> Option<TaskManagementRequest> {
-        if !self.core.tmf.is_wanted() {
+        if !self.core.tmf.is_due() {
             return None;
         }
-        let Some(function) = self.function() else {
+        let what = self.core.tmf.next_mut().what;
+        let Some(function) = self.function(what) else {
             // The response was faster than the function.
-            self.core.tmf.end(Ok(Code::TaskDoesNotExist));
+            self.core.tmf.next_mut().end(Ok(Code::TaskDoesNotExist));
             start_abort(self, now);
             return None;
         };
         let cmd_sn = self.core.window.cmd_sn;
-        self.core.tmf.state = State::Sent { cmd_sn };
+        let order = self.next_arrival();
+        let tmf = self.core.tmf.next_mut();
+        tmf.state = State::Sent { order };
         Some(TaskManagementRequest {
             immediate: true,
             function,
-            initiator_task_tag: self.core.tmf.itt,
+            initiator_task_tag: tmf.itt,
             cmd_sn,
             exp_stat_sn,
         })
     }
 
-    fn function(&self) -> Option<Function> {
-        let request = match self.core.tmf.what {
+    fn function(&self, what: What) -> Option<Function> {
+        let request = match what {
             What::Abort(task) => {
                 let (lun, referenced_task_tag, ref_cmd_sn) = self.referenced(task)?;
                 return Some(Function::AbortTask { lun, referenced_task_tag, ref_cmd_sn });
@@ -262,7 +304,7 @@ impl Session {
 
 /// Starts the next wanted abort, if no function is under way.
 pub(super) fn start_abort(session: &mut Session, now: Instant) {
-    if !session.core.aborts_wanted || session.core.tmf.state != State::Idle {
+    if !session.core.aborts_wanted || session.core.tmf.own.state != State::Idle {
         return;
     }
     // Aborts are rare: a scan is good enough.
@@ -271,60 +313,77 @@ pub(super) fn start_abort(session: &mut Session, now: Instant) {
         session.core.aborts_wanted = false;
         return;
     };
-    session.arm(What::Abort(session.slots.id(index)), now);
+    session.core.tmf.own = session.armed(What::Abort(session.slots.id(index)), now);
 }
 
 /// The target answered the function that is under way.
-pub(super) fn answered(session: &mut Session, response: Code, now: Instant) {
-    let State::Sent { cmd_sn } = session.core.tmf.state else { return };
-    let what = session.core.tmf.what;
-    session.core.tmf.end(Ok(response));
+pub(super) fn answered(
+    session: &mut Session,
+    response: Code,
+    now: Instant,
+) -> Result<(), LostReason> {
+    let functions = &mut session.core.tmf;
+    let tmf = if functions.own.is_sent() { &mut functions.own } else { &mut functions.asked };
+    let State::Sent { order } = tmf.state else { return Ok(()) };
+    let what = tmf.what;
+    tmf.end(Ok(response));
     let complete = matches!(response, Code::FunctionComplete | Code::FunctionSucceeded { .. });
     match what {
-        What::Abort(task) => abort_answered(session, task, response, now),
+        What::Abort(task) => abort_answered(session, task, response, now)?,
         What::Asked(
             TaskManagement::AbortTaskSet(lun)
             | TaskManagement::ClearTaskSet(lun)
             | TaskManagement::LogicalUnitReset(lun),
             _,
-        ) if complete => conclude(session, cmd_sn, Some(lun)),
+        ) if complete => conclude(session, order, Some(lun)),
         What::Asked(
             TaskManagement::TargetWarmReset
             | TaskManagement::TargetColdReset
             | TaskManagement::ItNexusReset,
             _,
-        ) if complete => conclude(session, cmd_sn, None),
+        ) if complete => conclude(session, order, None),
         What::Asked(..) => {}
     }
     start_abort(session, now);
+    Ok(())
 }
 
-fn abort_answered(session: &mut Session, task: TaskId, response: Code, now: Instant) {
-    let Some(index) = session.slots.lookup(task) else { return };
+fn abort_answered(
+    session: &mut Session,
+    task: TaskId,
+    response: Code,
+    now: Instant,
+) -> Result<(), LostReason> {
+    let Some(index) = session.slots.lookup(task) else { return Ok(()) };
     if session.slots[index].state != TaskState::Aborting {
-        return;
+        return Ok(());
     }
+    let reason = session.slots[index].abort_reason;
     if matches!(
         response,
         Code::FunctionComplete | Code::FunctionSucceeded { .. } | Code::TaskDoesNotExist
     ) {
         session.bury(index);
-        let reason = session.slots[index].abort_reason;
         session.finish(index, TaskEnd::Lost(reason));
-    } else {
-        // The target keeps the task; so do we, and try again after another round.
+        Ok(())
+    } else if reason == LostReason::Aborted {
+        // The target keeps the task, and so does the application; but not for ever.
         session.slots[index].state = TaskState::Active;
         let again = now + session.core.config.timeouts().task_management;
         session.core.deadlines.insert(&mut session.slots, index, again);
+        Ok(())
+    } else {
+        // A task that neither ends nor can be aborted goes with its connection.
+        Err(reason)
     }
 }
 
-/// Ends the tasks that a function with this CmdSN covered: those sent before it, on one logical unit or on all.
-fn conclude(session: &mut Session, cmd_sn: CmdSn, lun: Option<Lun>) {
+/// Ends the tasks that a function covered: those sent before it, on one logical unit or on all.
+fn conclude(session: &mut Session, order: u32, lun: Option<Lun>) {
     for index in session.slots.indices() {
         let slot = &session.slots[index];
         let covered = slot.is_live()
-            && (slot.immediate || slot.cmd_sn.lt(cmd_sn))
+            && (slot.order.wrapping_sub(order) as i32) < 0
             && lun.is_none_or(|lun| lun == slot.lun);
         if covered {
             session.bury(index);

@@ -74,6 +74,10 @@ mod tests {
         w.update(CmdSn(10u32.wrapping_add(1 << 31)), CmdSn(10u32.wrapping_add(1 << 31)));
         assert_eq!(w.exp_cmd_sn, CmdSn(10), "half the circle away");
         w.update(CmdSn(50), CmdSn(60));
-        assert_eq!((w.exp_cmd_sn, w.max_cmd_sn), (CmdSn(10), CmdSn(60)), "unsent commands acknowledged");
+        assert_eq!(
+            (w.exp_cmd_sn, w.max_cmd_sn),
+            (CmdSn(10), CmdSn(60)),
+            "unsent commands acknowledged"
+        );
     }
 }

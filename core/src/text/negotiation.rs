@@ -66,7 +66,7 @@ pub enum Received {
         /// Whether the other side must wait for the answer: not so if a boolean proposal already decides.
         answer_required: bool,
     },
-    /// A declaration. MaxRecvDataSegmentLength and TargetPortalGroupTag were stored; the rest is the caller's business.
+    /// A declaration, or the request SendTargets. MaxRecvDataSegmentLength and TargetPortalGroupTag were stored; the rest is the caller's business.
     Declared(Key),
     /// A key of the security stage, for the caller's authentication.
     Security(Key),
@@ -153,6 +153,11 @@ impl Negotiation {
             values,
             unknown: Vec::new(),
         }
+    }
+
+    /// Sets the session type, which a target learns from the first request only. Call it before other keys are received.
+    pub const fn set_session_type(&mut self, session_type: SessionType) {
+        self.session_type = session_type;
     }
 
     /// Writes every operational key that this side has a value for and that has not been settled.

@@ -6,22 +6,22 @@ use iscsi_core::login::{Identity, Login, LoginError, Request, Step};
 use iscsi_core::wire::{Isid, LoginOutcome, LoginProgress, LoginResponse, LoginStatus, Stage};
 use iscsi_core::{CmdSn, Config, InitiatorTaskTag, IscsiName, Negotiated, StatSn};
 
-pub const SECURITY: Stage = Stage::SecurityNegotiation;
-pub const OPERATIONAL: Stage = Stage::LoginOperationalNegotiation;
-pub const FULL_FEATURE: Stage = Stage::FullFeaturePhase;
+pub(crate) const SECURITY: Stage = Stage::SecurityNegotiation;
+pub(crate) const OPERATIONAL: Stage = Stage::LoginOperationalNegotiation;
+pub(crate) const FULL_FEATURE: Stage = Stage::FullFeaturePhase;
 
 /// The initiator's entropy, all bytes the same.
-pub const ENTROPY: u8 = 0x5a;
+pub(crate) const ENTROPY: u8 = 0x5a;
 
-pub fn name(name: &str) -> IscsiName {
+pub(crate) fn name(name: &str) -> IscsiName {
     IscsiName::new(name).unwrap()
 }
 
-pub fn normal() -> ConfigBuilder {
+pub(crate) fn normal() -> ConfigBuilder {
     Config::normal(name("iqn.2001-04.com.example:host"), name("iqn.2001-04.com.example:disk"))
 }
 
-pub fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     Identity {
         isid: Isid::random(0x12_3456, 7),
         tsih: 0,
@@ -32,25 +32,25 @@ pub fn identity() -> Identity {
 }
 
 /// One login, the text of its last request, and the next StatSN of the target.
-pub struct Script {
-    pub login: Login,
-    pub config: Config,
-    pub recent: RecentChallenges,
-    pub stat_sn: u32,
-    pub request: Request,
+pub(crate) struct Script {
+    pub(crate) login: Login,
+    pub(crate) config: Config,
+    pub(crate) recent: RecentChallenges,
+    pub(crate) stat_sn: u32,
+    pub(crate) request: Request,
     /// The text of the last request, `;` standing for the zero byte.
-    pub sent: String,
+    pub(crate) sent: String,
     area: Vec<u8>,
 }
 
 impl Script {
     /// Starts a login for a new session.
-    pub fn start(config: Config) -> Self {
+    pub(crate) fn start(config: Config) -> Self {
         let login = Login::new(identity(), Entropy::new([ENTROPY; 64]));
         Self::start_with(login, config, 65_536 + 8192)
     }
 
-    pub fn start_with(mut login: Login, config: Config, area: usize) -> Self {
+    pub(crate) fn start_with(mut login: Login, config: Config, area: usize) -> Self {
         let mut area = vec![0; area];
         let request = login.start(&config, &mut area).unwrap();
         let sent = readable(&area[request.text.clone()]);
@@ -59,7 +59,7 @@ impl Script {
     }
 
     /// A response that fits the last request.
-    pub fn fitting(&self, next_stage: Option<Stage>) -> LoginResponse {
+    pub(crate) fn fitting(&self, next_stage: Option<Stage>) -> LoginResponse {
         let identity = self.login.identity();
         LoginResponse {
             outcome: LoginOutcome::Proceed(LoginProgress {
@@ -80,11 +80,15 @@ impl Script {
     }
 
     /// Hands `response` with `text` to the login.
-    pub fn take(&mut self, response: LoginResponse, text: &str) -> Result<Step, LoginError> {
+    pub(crate) fn take(&mut self, response: LoginResponse, text: &str) -> Result<Step, LoginError> {
         self.take_bytes(response, text.replace(';', "\0").as_bytes())
     }
 
-    pub fn take_bytes(&mut self, response: LoginResponse, text: &[u8]) -> Result<Step, LoginError> {
+    pub(crate) fn take_bytes(
+        &mut self,
+        response: LoginResponse,
+        text: &[u8],
+    ) -> Result<Step, LoginError> {
         let Self { login, config, recent, area, .. } = self;
         let step = login.response(&response, text, config, recent, area)?;
         self.stat_sn = self.stat_sn.wrapping_add(1);
@@ -96,12 +100,16 @@ impl Script {
     }
 
     /// A fitting answer; the request that follows is in `request` and `sent`.
-    pub fn answer(&mut self, next_stage: Option<Stage>, text: &str) -> Result<Step, LoginError> {
+    pub(crate) fn answer(
+        &mut self,
+        next_stage: Option<Stage>,
+        text: &str,
+    ) -> Result<Step, LoginError> {
         self.take(self.fitting(next_stage), text)
     }
 
     /// A fitting answer with C=1, of which `text` is what came up to now.
-    pub fn continued(&mut self, text: &str) -> Result<Step, LoginError> {
+    pub(crate) fn continued(&mut self, text: &str) -> Result<Step, LoginError> {
         let mut response = self.fitting(None);
         if let LoginOutcome::Proceed(progress) = &mut response.outcome {
             progress.is_continued = true;
@@ -110,14 +118,14 @@ impl Script {
     }
 
     /// A refusal.
-    pub fn refuse(&mut self, class: u8, detail: u8, text: &str) -> Result<Step, LoginError> {
+    pub(crate) fn refuse(&mut self, class: u8, detail: u8, text: &str) -> Result<Step, LoginError> {
         let mut response = self.fitting(None);
         response.outcome = LoginOutcome::Refused(LoginStatus { class, detail });
         self.take(response, text)
     }
 
     /// Ends the operational stage with this text.
-    pub fn done(&mut self, text: &str) -> Negotiated {
+    pub(crate) fn done(&mut self, text: &str) -> Negotiated {
         match self.answer(Some(FULL_FEATURE), text) {
             Ok(Step::Done { negotiated, tsih: 9 }) => negotiated,
             other => panic!("{other:?}"),
@@ -126,6 +134,6 @@ impl Script {
 }
 
 /// Text with `;` in place of zero bytes.
-pub fn readable(text: &[u8]) -> String {
+pub(crate) fn readable(text: &[u8]) -> String {
     String::from_utf8(text.to_vec()).unwrap().replace('\0', ";")
 }

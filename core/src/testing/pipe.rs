@@ -1,0 +1,356 @@
+//! One direction of a byte stream: ordered and reliable as TCP is, with everything that happens above TCP.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use super::framer::Framer;
+use super::rng::Rng;
+use crate::Instant;
+use crate::digest::DigestKind;
+
+/// What a [`Pipe`] does to the bytes that go through it. Chances are in 1/1000 per write.
+///
+/// ```
+/// use core::time::Duration;
+/// use iscsi_core::testing::Faults;
+/// let faults = Faults { split: 500, delay: Duration::from_millis(1), ..Faults::NONE };
+/// assert_eq!(faults.flip, 0);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Faults {
+    /// The bytes arrive in pieces, cut anywhere.
+    pub split: u16,
+    /// A piece arrives up to this much later than it was written.
+    pub delay: Duration,
+    /// Nothing arrives for [`stall_time`](Self::stall_time).
+    pub stall: u16,
+    /// How long a stall lasts.
+    pub stall_time: Duration,
+    /// Bytes that may be under way; a write beyond it is cut short or refused.
+    pub window: usize,
+    /// One bit of the bytes arrives wrong.
+    pub flip: u16,
+    /// The connection is reset after this many bytes, be it in the middle of a PDU.
+    pub cut: Option<u64>,
+}
+
+impl Faults {
+    /// An ideal pipe.
+    pub const NONE: Self = Self {
+        split: 0,
+        delay: Duration::ZERO,
+        stall: 0,
+        stall_time: Duration::ZERO,
+        window: usize::MAX,
+        flip: 0,
+        cut: None,
+    };
+
+    /// What a network does to honest peers: nothing that loses a byte. Drawn from `rng`.
+    pub fn network(rng: &mut Rng) -> Self {
+        Self {
+            split: [0, 100, 500, 1000][rng.below(4) as usize],
+            delay: Duration::from_micros([0, 50, 5_000][rng.below(3) as usize]),
+            stall: [0, 0, 20][rng.below(3) as usize],
+            stall_time: Duration::from_millis(300),
+            window: [usize::MAX, 65_536, 1_460, 97][rng.below(4) as usize],
+            flip: 0,
+            cut: None,
+        }
+    }
+}
+
+/// What happens to a whole PDU on its way, as a bad peer or a digest error downstream would do it.
+///
+/// ```
+/// use iscsi_core::testing::PduFault;
+/// assert_ne!(PduFault::Drop, PduFault::Repeat);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PduFault {
+    /// It does not arrive.
+    Drop,
+    /// It arrives twice.
+    Repeat,
+    /// It arrives after the PDU that follows it.
+    Swap,
+}
+
+/// The connection was reset.
+///
+/// ```
+/// assert_eq!(iscsi_core::testing::Reset.to_string(), "connection reset");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reset;
+
+impl fmt::Display for Reset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("connection reset")
+    }
+}
+
+impl core::error::Error for Reset {}
+
+#[derive(Debug)]
+struct Segment {
+    at: Instant,
+    bytes: VecDeque<u8>,
+}
+
+/// Changes to whole PDUs.
+#[derive(Debug)]
+struct Filter {
+    framer: Framer,
+    passed: u64,
+    faults: Vec<(u64, PduFault)>,
+    held: Option<Vec<u8>>,
+}
+
+/// One direction of a byte stream.
+///
+/// ```
+/// use iscsi_core::Instant;
+/// use iscsi_core::testing::{Faults, Pipe, Rng};
+/// let mut pipe = Pipe::new(Faults::NONE, Rng::new(1));
+/// assert_eq!(pipe.write(b"abc", Instant::ZERO), Ok(Some(3)));
+/// let mut bytes = [0; 2];
+/// assert_eq!(pipe.read(&mut bytes, Instant::ZERO), Ok(Some(2)));
+/// assert_eq!(&bytes, b"ab");
+/// pipe.close(Instant::ZERO);
+/// assert_eq!(pipe.read(&mut bytes, Instant::ZERO), Ok(Some(1)));
+/// assert_eq!(pipe.read(&mut bytes, Instant::ZERO), Ok(Some(0))); // the end
+/// ```
+#[derive(Debug)]
+pub struct Pipe {
+    faults: Faults,
+    rng: Rng,
+    segments: VecDeque<Segment>,
+    under_way: usize,
+    last_at: Instant,
+    written: u64,
+    end: Option<Instant>,
+    reset: Option<Instant>,
+    /// Segments read to their end.
+    consumed: u64,
+    /// How often a reader made room after a write was refused or cut short.
+    relieved: u64,
+    refused: bool,
+    filter: Option<Filter>,
+}
+
+impl Pipe {
+    /// An empty pipe.
+    pub const fn new(faults: Faults, rng: Rng) -> Self {
+        Self {
+            faults,
+            rng,
+            segments: VecDeque::new(),
+            under_way: 0,
+            last_at: Instant::ZERO,
+            written: 0,
+            end: None,
+            reset: None,
+            consumed: 0,
+            relieved: 0,
+            refused: false,
+            filter: None,
+        }
+    }
+
+    /// Other faults from now on. `cut` counts all bytes since the beginning.
+    pub const fn set_faults(&mut self, faults: Faults) {
+        self.faults = faults;
+    }
+
+    /// Faults of whole PDUs from now on: pairs of the PDU's number, the next one being 0, and what happens to it. Must be set between
+    /// two PDUs, with the digests that are in force then.
+    pub fn set_pdu_faults(&mut self, faults: &[(u64, PduFault)], header: DigestKind, data: DigestKind) {
+        let framer = Framer::new(header, data);
+        self.filter = Some(Filter { framer, passed: 0, faults: faults.to_vec(), held: None });
+    }
+
+    /// Bytes written since the beginning.
+    pub const fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Writes as many bytes as there is room for; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Reset`]
+    pub fn write(&mut self, bytes: &[u8], now: Instant) -> Result<Option<usize>, Reset> {
+        if self.is_reset(now) {
+            return Err(Reset);
+        }
+        let n = bytes.len().min(self.faults.window.saturating_sub(self.under_way));
+        self.refused |= n < bytes.len();
+        if n == 0 && !bytes.is_empty() {
+            return Ok(None);
+        }
+        let bytes = &bytes[..n];
+        match self.filter.take() {
+            None => self.put(bytes, now),
+            Some(mut filter) => {
+                let changed = filter.change(bytes);
+                self.filter = Some(filter);
+                self.put(&changed, now);
+            }
+        }
+        Ok(Some(n))
+    }
+
+    fn put(&mut self, bytes: &[u8], now: Instant) {
+        let mut bytes = bytes.to_vec();
+        if let Some(cut) = self.faults.cut {
+            let left = cut.saturating_sub(self.written);
+            if (bytes.len() as u64) >= left {
+                bytes.truncate(left as usize);
+                self.reset_after(now);
+            }
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        self.written += bytes.len() as u64;
+        self.under_way += bytes.len();
+        if self.rng.per_mille(self.faults.flip) {
+            let bit = self.rng.below(bytes.len() as u64 * 8);
+            bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
+        }
+        if self.rng.per_mille(self.faults.stall) {
+            self.last_at = self.last_at.max(now) + self.faults.stall_time;
+        }
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let split = self.rng.per_mille(self.faults.split);
+            let most = rest.len() as u64;
+            let len = if split { 1 + self.rng.below(most) } else { most };
+            let (piece, after) = rest.split_at(len as usize);
+            self.segment(piece, now);
+            rest = after;
+        }
+        if let Some(reset) = &mut self.reset {
+            *reset = self.last_at;
+        }
+    }
+
+    fn segment(&mut self, piece: &[u8], now: Instant) {
+        let delay = self.rng.below(self.faults.delay.as_micros() as u64 + 1);
+        let mut at = self.last_at.max(now + Duration::from_micros(delay));
+        if self.faults.split > 0 {
+            // What arrives at the same time is read as one.
+            at = at + Duration::from_micros(1);
+        }
+        self.last_at = at;
+        self.segments.push_back(Segment { at, bytes: piece.iter().copied().collect() });
+    }
+
+    /// Reads what has arrived: `Some(0)` at the end, `None` if there is nothing now.
+    ///
+    /// # Errors
+    /// [`Reset`]
+    pub fn read(&mut self, out: &mut [u8], now: Instant) -> Result<Option<usize>, Reset> {
+        let mut n = 0;
+        while let Some(segment) = self.segments.front_mut().filter(|s| s.at <= now) {
+            if n == out.len() {
+                break;
+            }
+            let len = segment.bytes.len().min(out.len() - n);
+            for (to, from) in out[n..].iter_mut().zip(segment.bytes.drain(..len)) {
+                *to = from;
+            }
+            n += len;
+            if segment.bytes.is_empty() {
+                self.segments.pop_front();
+                self.consumed += 1;
+            }
+        }
+        if n > 0 {
+            self.under_way -= n;
+            if core::mem::take(&mut self.refused) {
+                self.relieved += 1;
+            }
+            return Ok(Some(n));
+        }
+        if out.is_empty() || self.segments.front().is_some_and(|s| s.at <= now) {
+            return Ok(None);
+        }
+        if self.is_reset(now) {
+            return Err(Reset);
+        }
+        Ok(self.end.filter(|end| *end <= now && self.segments.is_empty()).map(|_| 0))
+    }
+
+    /// No more is written: the reader sees the end after what is under way.
+    pub fn close(&mut self, now: Instant) {
+        // Later than the last byte, so that it is an arrival of its own.
+        self.end = Some(self.last_at.max(now));
+    }
+
+    /// As [`close`](Self::close), with the end arriving by itself, a microsecond after the last byte.
+    pub fn close_later(&mut self, now: Instant) {
+        self.end = Some(self.last_at.max(now) + Duration::from_micros(1));
+    }
+
+    /// Resets the connection after what is under way.
+    pub fn reset_after(&mut self, now: Instant) {
+        self.reset = Some(self.last_at.max(now));
+    }
+
+    /// Whether the reset has arrived.
+    fn is_reset(&self, now: Instant) -> bool {
+        self.reset.is_some_and(|at| at <= now) && self.segments.is_empty()
+    }
+
+    /// How many arrivals there were up to now: segments, the end, a reset. It grows when a reader has a reason to look again.
+    pub fn arrivals(&self, now: Instant) -> u64 {
+        let waiting = self.segments.iter().filter(|s| s.at <= now).count() as u64;
+        let marks = [self.end, self.reset].into_iter().flatten().filter(|at| *at <= now).count();
+        self.consumed + waiting + marks as u64
+    }
+
+    /// How often room came back after a write was refused or cut short. It grows when a writer has a reason to try again.
+    pub const fn relieved(&self) -> u64 {
+        self.relieved
+    }
+
+    /// When something arrives next, after now.
+    pub fn next_arrival(&self, now: Instant) -> Option<Instant> {
+        let segment = self.segments.iter().map(|s| s.at).find(|at| *at > now);
+        [segment, self.end.filter(|at| *at > now), self.reset.filter(|at| *at > now)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+impl Filter {
+    fn change(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.framer.push(bytes);
+        while let Some(pdu) = self.framer.next_bytes() {
+            let number = self.passed;
+            self.passed += 1;
+            let fault = self.faults.iter().find(|(n, _)| *n == number).map(|(_, fault)| *fault);
+            match fault {
+                Some(PduFault::Drop) => continue,
+                Some(PduFault::Swap) => {
+                    self.held = Some(pdu);
+                    continue;
+                }
+                Some(PduFault::Repeat) => {
+                    out.extend_from_slice(&pdu);
+                    out.extend_from_slice(&pdu);
+                }
+                None => out.extend_from_slice(&pdu),
+            }
+            if let Some(held) = self.held.take() {
+                out.extend_from_slice(&held);
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,137 @@
+//! Two pipes, and one end of them as a transport.
+
+use super::clock::Clock;
+use super::pipe::{Faults, Pipe, Reset};
+use super::rng::Rng;
+use crate::Instant;
+use crate::driver::Transport;
+
+/// Both directions of a connection.
+///
+/// ```
+/// use iscsi_core::testing::{Faults, Link, Rng};
+/// let mut rng = Rng::new(1);
+/// let link = Link::new(Faults::NONE, Faults::NONE, &mut rng);
+/// assert_eq!(link.to_target.written(), 0);
+/// ```
+#[derive(Debug)]
+pub struct Link {
+    /// What the initiator sends.
+    pub to_target: Pipe,
+    /// What the target sends.
+    pub to_initiator: Pipe,
+}
+
+impl Link {
+    /// A fresh connection.
+    pub const fn new(to_target: Faults, to_initiator: Faults, rng: &mut Rng) -> Self {
+        Self {
+            to_target: Pipe::new(to_target, rng.fork()),
+            to_initiator: Pipe::new(to_initiator, rng.fork()),
+        }
+    }
+
+    /// When something arrives next, either way, after now.
+    pub fn next_arrival(&self, now: Instant) -> Option<Instant> {
+        [self.to_target.next_arrival(now), self.to_initiator.next_arrival(now)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The initiator's end, now.
+    pub const fn initiator<'a>(&'a mut self, clock: &Clock) -> Wire<'a> {
+        Wire {
+            output: &mut self.to_target,
+            input: &mut self.to_initiator,
+            now: clock.now(),
+            sent: 0,
+            received: 0,
+            refused: false,
+            calls: 0,
+        }
+    }
+}
+
+/// One end of a [`Link`] as a [`Transport`] that counts.
+///
+/// ```
+/// use iscsi_core::driver::Transport;
+/// use iscsi_core::testing::{Clock, Faults, Link, Rng};
+/// let mut link = Link::new(Faults::NONE, Faults::NONE, &mut Rng::new(1));
+/// let mut wire = link.initiator(&Clock::new());
+/// assert_eq!(wire.send(&[b"ab", b"c"]), Ok(Some(3)));
+/// assert_eq!(wire.recv([&mut [], &mut [0; 8]]), Ok(None));
+/// assert_eq!((wire.sent(), wire.received()), (3, 0));
+/// ```
+#[derive(Debug)]
+pub struct Wire<'a> {
+    output: &'a mut Pipe,
+    input: &'a mut Pipe,
+    now: Instant,
+    sent: u64,
+    received: u64,
+    refused: bool,
+    calls: u64,
+}
+
+impl Wire<'_> {
+    /// Bytes sent through this value.
+    pub const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Bytes received through it.
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// The last thing it said to a writer was that there is no room.
+    pub const fn refused(&self) -> bool {
+        self.refused
+    }
+
+    fn call(&mut self) {
+        self.calls += 1;
+        assert!(self.calls < 1_000_000, "the driver does not come back from one call");
+    }
+}
+
+impl Transport for Wire<'_> {
+    type Error = Reset;
+
+    fn send(&mut self, runs: &[&[u8]]) -> Result<Option<usize>, Reset> {
+        self.call();
+        let mut total = 0;
+        for run in runs {
+            let n = self.output.write(run, self.now)?.unwrap_or(0);
+            total += n;
+            if n < run.len() {
+                break;
+            }
+        }
+        self.sent += total as u64;
+        self.refused = total == 0;
+        Ok((total > 0).then_some(total))
+    }
+
+    fn recv(&mut self, space: [&mut [u8]; 2]) -> Result<Option<usize>, Reset> {
+        self.call();
+        let mut total = 0;
+        let mut end = false;
+        for slice in space {
+            if slice.is_empty() {
+                continue;
+            }
+            match self.input.read(slice, self.now) {
+                Ok(Some(0)) => end = true,
+                Ok(Some(n)) => total += n,
+                Ok(None) => {}
+                Err(reset) if total == 0 => return Err(reset),
+                Err(_) => {}
+            }
+        }
+        self.received += total as u64;
+        Ok((total > 0 || end).then_some(total))
+    }
+}
