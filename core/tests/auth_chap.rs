@@ -323,6 +323,15 @@ fn issued(list: &str) -> (ChapVerifier, RecentChallenges, Result<String, AuthRul
 }
 
 #[test]
+fn md5_is_offered_before_the_number_that_some_targets_misread() {
+    let mut area = [0; 64];
+    let mut out = Writer::new(&mut area);
+    ChapInitiator::new(&Entropy::new([0; 64])).offer(&one_way(), &mut out).unwrap();
+    let all: &[u8] = if cfg!(feature = "chap-sha") { b"CHAP_A=8,5,7,6\0" } else { b"CHAP_A=5\0" };
+    assert_eq!(out.written(), all);
+}
+
+#[test]
 fn the_verifier_chooses_an_algorithm() {
     let step = issued("CHAP_A=99,7,5;").2.unwrap();
     assert!(step.starts_with("CHAP_A=5;CHAP_I=34;CHAP_C=0x2222"));

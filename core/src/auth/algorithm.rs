@@ -108,11 +108,18 @@ impl ChapAlgorithms {
     /// MD5 only.
     pub const MD5: Self = Self::from_array([Some(ChapAlgorithm::Md5), None, None, None]);
 
-    /// All that this build can compute, the strongest first.
+    /// All that this build can compute: SHA3-256, MD5, SHA-256, SHA-1.
+    ///
+    /// MD5 stands before SHA-256 because some targets (tgt, and others of its descent) take number 7 for SHA-1 and choose the
+    /// first number that they know: with 7 in front the login to them fails. A target for which MD5 is too weak skips it.
     pub const fn available() -> Self {
         if cfg!(feature = "chap-sha") {
-            let [a, b, c, d] = ChapAlgorithm::ALL;
-            Self::from_array([Some(a), Some(b), Some(c), Some(d)])
+            Self::from_array([
+                Some(ChapAlgorithm::Sha3_256),
+                Some(ChapAlgorithm::Md5),
+                Some(ChapAlgorithm::Sha256),
+                Some(ChapAlgorithm::Sha1),
+            ])
         } else {
             Self::MD5
         }

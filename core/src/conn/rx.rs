@@ -195,15 +195,13 @@ impl Connection {
         }
     }
 
-    /// How many bytes of a task's data segment are still to come: what can be read straight into the task's memory. Zero between
-    /// PDUs, in headers and for everything that is not a task's data.
+    /// Whether a task's data segment of at least `threshold` bytes is being received: what remains of it is better read straight into
+    /// [`recv_space`](Self::recv_space) than copied out of a scratch.
     #[inline]
-    pub fn direct_len(&self) -> usize {
+    pub const fn is_receiving(&self, threshold: u32) -> bool {
         let rx = &self.core.rx;
-        match (rx.phase, rx.place) {
-            (Phase::Data, Place::Task { .. }) => (rx.segment - rx.at) as usize,
-            _ => 0,
-        }
+        matches!((rx.phase, rx.place), (Phase::Data, Place::Task { .. }))
+            && rx.segment >= threshold
     }
 
     /// `n` bytes were put where [`recv_space`](Self::recv_space) said.

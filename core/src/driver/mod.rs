@@ -1,8 +1,12 @@
 //! The one loop that moves bytes: every runtime is a [`Transport`] and a way to wait around [`pump`].
 
 mod recv_buf;
+#[cfg(feature = "std")]
+mod stream;
 
 pub use recv_buf::RecvBuf;
+#[cfg(feature = "std")]
+pub use stream::NonBlocking;
 
 use crate::Instant;
 use crate::buffers::Buffers;
@@ -53,7 +57,7 @@ pub trait Transport {
 }
 
 /// From this length on a data segment is read straight into its place; below, one more copy is cheaper than one more call.
-const DIRECT: usize = 32 * 1024;
+const DIRECT: u32 = 32 * 1024;
 
 /// How much is read behind a data segment that is read in place: its trailer and the next headers, but little of the next
 /// data segment, which will be read in place too.
@@ -164,7 +168,7 @@ fn fill<T: Transport>(
         if connection.state() == ConnectionState::Closed {
             return Ok(true);
         }
-        let direct = connection.direct_len() >= DIRECT || scratch.capacity() == 0;
+        let direct = connection.is_receiving(DIRECT) || scratch.capacity() == 0;
         let behind = if direct { BEHIND } else { usize::MAX };
         let scratch_space = scratch.space(behind);
         let mut offered = scratch_space.len();

@@ -34,6 +34,6 @@ pub use recorder::Recorder;
 pub use rig::Rig;
 pub use rng::Rng;
 pub use scripted::ScriptedTarget;
-pub use strict::{Held, StrictDriver};
+pub use strict::StrictDriver;
 pub use told::Told;
 pub use wire::{Link, Wire};

@@ -119,7 +119,7 @@ struct Filter {
 /// let mut bytes = [0; 2];
 /// assert_eq!(pipe.read(&mut bytes, Instant::ZERO), Ok(Some(2)));
 /// assert_eq!(&bytes, b"ab");
-/// pipe.close(Instant::ZERO);
+/// pipe.close_at_once(Instant::ZERO);
 /// assert_eq!(pipe.read(&mut bytes, Instant::ZERO), Ok(Some(1)));
 /// assert_eq!(pipe.read(&mut bytes, Instant::ZERO), Ok(Some(0))); // the end
 /// ```
@@ -284,15 +284,14 @@ impl Pipe {
         Ok(self.end.filter(|end| *end <= now && self.segments.is_empty()).map(|_| 0))
     }
 
-    /// No more is written: the reader sees the end after what is under way.
+    /// No more is written: the reader sees the end a microsecond after the last byte, as an arrival of its own.
     pub fn close(&mut self, now: Instant) {
-        // Later than the last byte, so that it is an arrival of its own.
-        self.end = Some(self.last_at.max(now));
+        self.end = Some(self.last_at.max(now) + Duration::from_micros(1));
     }
 
-    /// As [`close`](Self::close), with the end arriving by itself, a microsecond after the last byte.
-    pub fn close_later(&mut self, now: Instant) {
-        self.end = Some(self.last_at.max(now) + Duration::from_micros(1));
+    /// As [`close`](Self::close), with the end arriving together with the last byte.
+    pub fn close_at_once(&mut self, now: Instant) {
+        self.end = Some(self.last_at.max(now));
     }
 
     /// Resets the connection after what is under way.

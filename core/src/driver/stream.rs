@@ -1,0 +1,123 @@
+//! Any non-blocking stream of std's traits as a transport.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+
+use super::{RUNS, Transport};
+
+/// A stream whose calls return [`ErrorKind::WouldBlock`] instead of waiting: a socket of std or mio.
+///
+/// `EDGE_TRIGGERED` says how its readiness is announced, see [`Transport::EDGE_TRIGGERED`].
+///
+/// ```no_run
+/// use std::net::TcpStream;
+/// use iscsi_core::driver::NonBlocking;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let stream = TcpStream::connect("192.0.2.1:3260")?;
+/// stream.set_nodelay(true)?;
+/// stream.set_nonblocking(true)?;
+/// let transport: NonBlocking<TcpStream> = NonBlocking(stream);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct NonBlocking<S, const EDGE_TRIGGERED: bool = false>(pub S);
+
+/// `WouldBlock` is no error, and an interrupted call is made again.
+fn now_or_later(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
+    loop {
+        match call() {
+            Ok(n) => return Ok(Some(n)),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+impl<S: Read + Write, const EDGE_TRIGGERED: bool> Transport for NonBlocking<S, EDGE_TRIGGERED> {
+    type Error = io::Error;
+
+    const EDGE_TRIGGERED: bool = EDGE_TRIGGERED;
+
+    fn send(&mut self, runs: &[&[u8]]) -> io::Result<Option<usize>> {
+        if let [run] = runs {
+            return now_or_later(|| self.0.write(run));
+        }
+        let mut slices = [IoSlice::new(&[]); RUNS];
+        let mut len = 0;
+        for (slice, run) in slices.iter_mut().zip(runs) {
+            *slice = IoSlice::new(run);
+            len += 1;
+        }
+        now_or_later(|| self.0.write_vectored(&slices[..len]))
+    }
+
+    fn recv(&mut self, space: [&mut [u8]; 2]) -> io::Result<Option<usize>> {
+        let [first, second] = space;
+        if first.is_empty() {
+            return now_or_later(|| self.0.read(second));
+        }
+        let mut slices = [IoSliceMut::new(first), IoSliceMut::new(second)];
+        now_or_later(|| self.0.read_vectored(&mut slices))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_socket_says_later_and_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut near: NonBlocking<TcpStream> = NonBlocking(near);
+        let (mut a, mut b) = ([0; 2], [0; 8]);
+        assert_eq!(near.recv([&mut a, &mut b]).unwrap(), None);
+        assert_eq!(near.send(&[b"ab", b"", b"c"]).unwrap(), Some(3));
+        let mut got = [0; 3];
+        far.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"abc");
+        far.write_all(b"wxyz").unwrap();
+        drop(far);
+        let mut seen = [0; 4];
+        let mut filled = 0;
+        while filled < 4 {
+            let (head, tail) = seen[filled..].split_at_mut(1);
+            filled += near.recv([head, tail]).unwrap().unwrap_or(0);
+        }
+        assert_eq!(&seen, b"wxyz");
+        let end = loop {
+            if let Some(n) = near.recv([&mut [], &mut b]).unwrap() {
+                break n;
+            }
+        };
+        assert_eq!(end, 0);
+    }
+
+    #[test]
+    fn interrupted_calls_are_repeated() {
+        struct Interrupted(bool);
+        impl Read for Interrupted {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                let first = core::mem::replace(&mut self.0, false);
+                if first { Err(ErrorKind::Interrupted.into()) } else { Ok(1) }
+            }
+        }
+        impl Write for Interrupted {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut stream: NonBlocking<_> = NonBlocking(Interrupted(true));
+        assert_eq!(stream.recv([&mut [], &mut [0]]).unwrap(), Some(1));
+        assert_eq!(stream.send(&[b"x"]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+    }
+}
