@@ -12,6 +12,10 @@ use crate::name::IscsiName;
 use crate::text::{Digests, Key, Limits, SessionType, TaskReporting, TaskReportings, ValueType};
 use crate::wire::Isid;
 
+/// The longest data segment that a discovery session takes: a part of the answer that fits into a connection's control area behind
+/// the rest of the part before.
+const DISCOVERY_SEGMENT: u32 = 8192;
+
 /// Collects the values of a [`Config`]; [`ConfigBuilder::build`] checks them.
 ///
 /// ```
@@ -48,6 +52,7 @@ impl ConfigBuilder {
         if session_type == SessionType::Discovery {
             config.limits.header_digest = Digests::EMPTY;
             config.limits.data_digest = Digests::EMPTY;
+            config.limits.max_recv_data_segment_length = DISCOVERY_SEGMENT;
         }
         Self { config, error: None }
     }
@@ -251,6 +256,13 @@ impl ConfigBuilder {
             let asked = limits.first_burst_length;
             limits.first_burst_length = limits.max_burst_length;
             let _ = notices.push(Notice::FirstBurstLengthClamped { asked });
+        }
+        if self.config.session_type == SessionType::Discovery
+            && limits.max_recv_data_segment_length > DISCOVERY_SEGMENT
+        {
+            let asked = limits.max_recv_data_segment_length;
+            limits.max_recv_data_segment_length = DISCOVERY_SEGMENT;
+            let _ = notices.push(Notice::MaxRecvDataSegmentLengthClamped { asked });
         }
         let one_r2t = limits.error_recovery_level > 0 && limits.data_sequence_in_order;
         // The default is lowered silently: nobody asked for it.

@@ -56,7 +56,7 @@ pub struct Config {
     login_exchanges: u16,
     redirect_hops: u8,
     lenient_text: bool,
-    notices: Vec<Notice, 4>,
+    notices: Vec<Notice, 5>,
 }
 
 impl Config {
@@ -186,6 +186,11 @@ pub enum Notice {
         /// The value that was asked for.
         asked: u16,
     },
+    /// MaxRecvDataSegmentLength was lowered to 8192: a discovery session takes its answer in parts of that size.
+    MaxRecvDataSegmentLengthClamped {
+        /// The value that was asked for.
+        asked: u32,
+    },
     /// The initiator's secret has fewer than 12 bytes (RFC 7143 section 9.2.1).
     ShortSecret,
     /// The target's secret has fewer than 12 bytes (RFC 7143 section 9.2.1).
@@ -202,6 +207,9 @@ impl core::fmt::Display for Notice {
                 f,
                 "MaxOutstandingR2T {asked} was lowered to 1 because of ErrorRecoveryLevel"
             ),
+            Self::MaxRecvDataSegmentLengthClamped { asked } => {
+                write!(f, "MaxRecvDataSegmentLength {asked} was lowered to 8192 for discovery")
+            }
             Self::ShortSecret => f.write_str("the CHAP secret has fewer than 12 bytes"),
             Self::ShortMutualSecret => {
                 f.write_str("the CHAP secret of the target has fewer than 12 bytes")

@@ -257,6 +257,10 @@ impl Connection {
     /// A connection that comes too late, because the session gave up waiting or was closed, is refused: the next action is to
     /// disconnect.
     pub fn opened(&mut self, session: &mut Session, entropy: Entropy, now: Instant) {
+        if self.core.state != ConnectionState::Closed {
+            // The runtime replaced the stream without a word.
+            self.fail(LostReason::Transport, session);
+        }
         self.reset();
         if session.state() != SessionState::Connecting {
             self.core.state = ConnectionState::Closed;
@@ -306,7 +310,7 @@ impl Connection {
 
     /// Gives the connection up: everything that depends on it ends.
     pub(crate) fn fail(&mut self, reason: LostReason, session: &mut Session) {
-        if self.core.state == ConnectionState::Closed {
+        if self.close_if_abandoned(session) {
             return;
         }
         self.close();
@@ -314,14 +318,13 @@ impl Connection {
         session.connection_lost(reason);
     }
 
-    /// Closes a connection whose session ended without it: logged out while it logged in, or given up. True if it is closed.
-    fn close_if_abandoned(&mut self, session: &mut Session) -> bool {
-        let abandoned = self.core.state != ConnectionState::Closed && session.is_disconnected();
-        if abandoned {
+    /// Closes a connection whose session ended without it (logged out during the login, given up) and may have been opened again
+    /// since: what happens to this stream is no longer the session's concern. True if the connection is closed.
+    fn close_if_abandoned(&mut self, session: &Session) -> bool {
+        if self.core.state != ConnectionState::Closed && session.is_disconnected() {
             self.close();
-            session.want_disconnect();
         }
-        abandoned || self.core.state == ConnectionState::Closed
+        self.core.state == ConnectionState::Closed
     }
 
     /// Closed by agreement; the session knows.

@@ -200,8 +200,7 @@ impl Connection {
     #[inline]
     pub const fn is_receiving(&self, threshold: u32) -> bool {
         let rx = &self.core.rx;
-        matches!((rx.phase, rx.place), (Phase::Data, Place::Task { .. }))
-            && rx.segment >= threshold
+        matches!((rx.phase, rx.place), (Phase::Data, Place::Task { .. })) && rx.segment >= threshold
     }
 
     /// `n` bytes were put where [`recv_space`](Self::recv_space) said.

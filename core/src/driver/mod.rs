@@ -38,8 +38,9 @@ pub trait Transport {
     /// What can go wrong.
     type Error;
 
-    /// Readiness is announced once, at the edge: the transport is then read until it says that there is nothing more. Otherwise a
-    /// read that does not fill its space is taken as the end, which saves a call.
+    /// Readiness is announced once, at the edge, or reads may be short for other reasons (records, ring buffers): the transport is then
+    /// read until it says that there is nothing more. Otherwise a read that does not fill its space promises that nothing more is
+    /// there now, which saves a call.
     const EDGE_TRIGGERED: bool = false;
 
     /// Sends bytes of the runs, in order; returns how many, or `None` if none can be sent now.
