@@ -135,15 +135,6 @@ pub enum ProtocolError {
         /// How many came.
         received: DataSn,
     },
-    /// An underflow larger than the expected length.
-    Residual {
-        /// Residual Count.
-        count: u32,
-        /// The task's expected length.
-        expected: u32,
-    },
-    /// CHECK CONDITION without sense data.
-    MissingSense,
     /// SenseLength reaches beyond the data segment.
     SenseLength {
         /// SenseLength.
@@ -182,8 +173,6 @@ pub enum ProtocolError {
     NopEcho,
     /// The text answer is larger than the engine takes.
     TextTooLong,
-    /// A Reject without the header of the rejected PDU.
-    RejectWithoutHeader,
     /// The target rejected a PDU of ours in a way that leaves nothing to do.
     Rejected(RejectReason),
 }
@@ -203,15 +192,13 @@ impl ProtocolError {
             Self::DataInNotExpected(_) => "4.2.5.3",
             Self::DataInOutOfRange { .. } | Self::DataInOrder { .. } => "11.7.6",
             Self::DataSn { .. } | Self::ExpDataSn { .. } | Self::R2tSn { .. } => "7.9",
-            Self::Residual { .. } => "11.4.5",
-            Self::MissingSense | Self::SenseLength { .. } => "11.4.7",
+            Self::SenseLength { .. } => "11.4.7",
             Self::R2tNotExpected(_) => "4.2.5.3",
             Self::R2tOutOfRange { .. } => "4.2.5.2",
             Self::R2tTooLong { .. } => "11.8.4",
             Self::TooManyR2ts(_) => "13.17",
             Self::NopEcho => "11.18.3",
             Self::TextTooLong => "6.2",
-            Self::RejectWithoutHeader => "11.17.4",
             Self::Rejected(_) => "11.17.1",
         }
     }
@@ -246,10 +233,6 @@ impl fmt::Display for ProtocolError {
             Self::ExpDataSn { announced, received } => {
                 write!(f, "response announces {} Data-In PDUs, {} came", announced.0, received.0)?;
             }
-            Self::Residual { count, expected } => {
-                write!(f, "residual count {count} exceeds the expected {expected} bytes")?;
-            }
-            Self::MissingSense => f.write_str("CHECK CONDITION without sense data")?,
             Self::SenseLength { sense, data_segment } => {
                 write!(f, "SenseLength {sense} in a data segment of {data_segment} bytes")?;
             }
@@ -264,7 +247,6 @@ impl fmt::Display for ProtocolError {
             Self::R2tSn { expected, got } => write!(f, "R2TSN {got} instead of {expected}")?,
             Self::NopEcho => f.write_str("the echo of a ping differs from the ping")?,
             Self::TextTooLong => f.write_str("text answer too long")?,
-            Self::RejectWithoutHeader => f.write_str("Reject without the rejected header")?,
             Self::Rejected(reason) => write!(f, "rejected by the target: {reason}")?,
         }
         write!(f, " (RFC 7143 section {})", self.section())

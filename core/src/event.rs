@@ -35,6 +35,8 @@ pub enum Event<'a> {
         /// Why.
         reason: LostReason,
     },
+    /// An asynchronous message came: [`Connection::poll_async`](crate::Connection::poll_async) has it.
+    AsyncMessage,
     /// A task management function ended.
     TaskManagementDone {
         /// The request.

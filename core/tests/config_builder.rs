@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use iscsi_core::auth::{Chap, Secret};
 use iscsi_core::config::{
-    ConfigBuilder, MAX_OUTSTANDING_R2T, Notice, SecurityStart, TimeoutKind, Timeouts,
+    ConfigBuilder, MAX_ERROR_RECOVERY_LEVEL, MAX_OUTSTANDING_R2T, Notice, SecurityStart,
+    TimeoutKind, Timeouts,
 };
 use iscsi_core::text::{
     Digests, Key, Limits, SessionType, TaskReporting, TaskReportings, ValueType,
@@ -55,7 +56,11 @@ fn every_number_has_its_range() {
     ];
     for (key, set) in keys {
         let ValueType::Number { min, max } = key.value_type() else { panic!("{key}") };
-        let max = if key == Key::MaxOutstandingR2T { u32::from(MAX_OUTSTANDING_R2T) } else { max };
+        let max = match key {
+            Key::MaxOutstandingR2T => u32::from(MAX_OUTSTANDING_R2T),
+            Key::ErrorRecoveryLevel => u32::from(MAX_ERROR_RECOVERY_LEVEL),
+            _ => max,
+        };
         let error = ConfigError::OutOfRange { key, min, max };
         for value in [min, max] {
             assert!(set(normal(), value).build().is_ok(), "{key}={value}");
@@ -76,11 +81,10 @@ fn rules_between_keys_are_adjusted_with_a_notice() {
     assert_eq!(config.limits().first_burst_length, 4096);
     assert_eq!(config.notices(), [Notice::FirstBurstLengthClamped { asked: 8192 }]);
 
-    let config = normal().error_recovery_level(1).max_outstanding_r2t(4).build().unwrap();
-    assert_eq!(config.limits().max_outstanding_r2t, 1);
-    assert_eq!(config.notices(), [Notice::MaxOutstandingR2tClamped { asked: 4 }]);
-    let config = normal().error_recovery_level(1).data_sequence_in_order(false).build().unwrap();
-    assert_eq!(config.limits().max_outstanding_r2t, MAX_OUTSTANDING_R2T);
+    let discovery = Config::discovery(name("iqn.2001-04.com.example:host"));
+    let config = discovery.max_recv_data_segment_length(65536).build().unwrap();
+    assert_eq!(config.limits().max_recv_data_segment_length, 8192);
+    assert_eq!(config.notices(), [Notice::MaxRecvDataSegmentLengthClamped { asked: 65536 }]);
 }
 
 #[test]
@@ -114,10 +118,12 @@ fn other_refusals() {
     assert_eq!(refused(normal().initiator_alias(&"x".repeat(256))), ConfigError::Alias);
     assert_eq!(refused(normal().initiator_alias("a\0b")), ConfigError::Alias);
     assert!(normal().initiator_alias(&"x".repeat(255)).build().is_ok());
-    let reporting = TaskReportings::new(&[TaskReporting::FastAbort, TaskReporting::Rfc3720]);
-    let builder = normal().task_reporting(reporting.unwrap());
-    assert_eq!(refused(builder), ConfigError::TaskReportingIncomplete);
-    assert!(normal().task_reporting(TaskReportings::ALL).build().is_ok());
+    let offer =
+        |values: &[TaskReporting]| normal().task_reporting(TaskReportings::new(values).unwrap());
+    use TaskReporting::{FastAbort, ResponseFence, Rfc3720};
+    assert_eq!(refused(offer(&[ResponseFence])), ConfigError::TaskReportingIncomplete);
+    assert_eq!(refused(offer(&[FastAbort, ResponseFence, Rfc3720])), ConfigError::FastAbort);
+    assert!(offer(&[ResponseFence, Rfc3720]).build().is_ok());
     let chap = Chap::new("alice", Secret::new("secret-of-alice").unwrap()).unwrap();
     let builder = normal().chap(chap).security_start(SecurityStart::Skip);
     assert_eq!(refused(builder), ConfigError::SkipsSecurityWithCredentials);

@@ -38,10 +38,10 @@ impl Entropy {
         crate::wire::Isid::random(random, u16::from_be_bytes([b[43], b[44]]))
     }
 
-    /// A random number, from bytes that nothing else uses.
-    pub(crate) const fn word(&self) -> u32 {
+    /// A first CmdSN: small, so that what a target does wrong with it can be told from a wrap-around.
+    pub(crate) const fn cmd_sn(&self) -> crate::CmdSn {
         let b = &self.0;
-        u32::from_be_bytes([b[48], b[49], b[50], b[51]])
+        crate::CmdSn(1 + u16::from_be_bytes([b[48], b[49]]) as u32)
     }
 }
 

@@ -5,7 +5,8 @@ use core::time::Duration;
 use heapless::String;
 
 use super::{
-    Config, ConfigError, MAX_OUTSTANDING_R2T, Notice, SecurityStart, TimeoutKind, Timeouts,
+    Config, ConfigError, MAX_ERROR_RECOVERY_LEVEL, MAX_OUTSTANDING_R2T, Notice, SecurityStart,
+    TimeoutKind, Timeouts,
 };
 use crate::auth::Chap;
 use crate::name::IscsiName;
@@ -180,7 +181,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// ErrorRecoveryLevel, 0 to 2.
+    /// ErrorRecoveryLevel, 0 to [`MAX_ERROR_RECOVERY_LEVEL`].
     pub const fn error_recovery_level(mut self, level: u8) -> Self {
         self.config.limits.error_recovery_level = level;
         self
@@ -264,15 +265,6 @@ impl ConfigBuilder {
             limits.max_recv_data_segment_length = DISCOVERY_SEGMENT;
             let _ = notices.push(Notice::MaxRecvDataSegmentLengthClamped { asked });
         }
-        let one_r2t = limits.error_recovery_level > 0 && limits.data_sequence_in_order;
-        // The default is lowered silently: nobody asked for it.
-        if one_r2t && limits.max_outstanding_r2t > 1 {
-            let asked = limits.max_outstanding_r2t;
-            limits.max_outstanding_r2t = 1;
-            if asked != Limits::DEFAULT.max_outstanding_r2t {
-                let _ = notices.push(Notice::MaxOutstandingR2tClamped { asked });
-            }
-        }
         if let Some(chap) = &self.config.chap {
             if chap.secret().is_short() {
                 let _ = notices.push(Notice::ShortSecret);
@@ -300,6 +292,7 @@ fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
         if let ValueType::Number { min, max } = key.value_type() {
             let max = match key {
                 Key::MaxOutstandingR2T => u32::from(MAX_OUTSTANDING_R2T),
+                Key::ErrorRecoveryLevel => u32::from(MAX_ERROR_RECOVERY_LEVEL),
                 _ => max,
             };
             if value < min || value > max {
@@ -308,6 +301,9 @@ fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
         }
     }
     let reporting = &limits.task_reporting;
+    if reporting.contains(TaskReporting::FastAbort) {
+        return Err(ConfigError::FastAbort);
+    }
     let required = [TaskReporting::Rfc3720, TaskReporting::ResponseFence];
     if reporting.is_empty() || required.into_iter().all(|value| reporting.contains(value)) {
         Ok(())

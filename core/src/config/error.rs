@@ -34,6 +34,8 @@ pub enum ConfigError {
     Alias,
     /// TaskReporting is offered without RFC3720 or without ResponseFence (RFC 7143 section 13.23).
     TaskReportingIncomplete,
+    /// TaskReporting offers FastAbort, which the engine does not do (RFC 7143 section 4.2.3.4).
+    FastAbort,
     /// A login that skips SecurityNegotiation cannot use credentials.
     SkipsSecurityWithCredentials,
     /// A time limit of zero.
@@ -50,6 +52,7 @@ impl fmt::Display for ConfigError {
             Self::TaskReportingIncomplete => {
                 f.write_str("TaskReporting must offer RFC3720 and ResponseFence")
             }
+            Self::FastAbort => f.write_str("TaskReporting cannot offer FastAbort"),
             Self::SkipsSecurityWithCredentials => {
                 f.write_str("a login with credentials cannot skip SecurityNegotiation")
             }

@@ -17,6 +17,9 @@ use crate::wire::Isid;
 /// The largest MaxOutstandingR2T that may be offered: a task's queue of R2Ts has this many places.
 pub const MAX_OUTSTANDING_R2T: u16 = 8;
 
+/// The highest ErrorRecoveryLevel that is offered: session recovery.
+pub const MAX_ERROR_RECOVERY_LEVEL: u8 = 0;
+
 /// The longest alias in bytes (RFC 7143 section 6.1: a simple value).
 pub const MAX_ALIAS_LEN: usize = 255;
 
@@ -56,7 +59,7 @@ pub struct Config {
     login_exchanges: u16,
     redirect_hops: u8,
     lenient_text: bool,
-    notices: Vec<Notice, 5>,
+    notices: Vec<Notice, 4>,
 }
 
 impl Config {
@@ -180,12 +183,6 @@ pub enum Notice {
         /// The value that was asked for.
         asked: u32,
     },
-    /// MaxOutstandingR2T was lowered to 1, as error recovery levels above 0 with DataSequenceInOrder need it
-    /// (RFC 7143 section 13.19).
-    MaxOutstandingR2tClamped {
-        /// The value that was asked for.
-        asked: u16,
-    },
     /// MaxRecvDataSegmentLength was lowered to 8192: a discovery session takes its answer in parts of that size.
     MaxRecvDataSegmentLengthClamped {
         /// The value that was asked for.
@@ -203,10 +200,6 @@ impl core::fmt::Display for Notice {
             Self::FirstBurstLengthClamped { asked } => {
                 write!(f, "FirstBurstLength {asked} was lowered to MaxBurstLength")
             }
-            Self::MaxOutstandingR2tClamped { asked } => write!(
-                f,
-                "MaxOutstandingR2T {asked} was lowered to 1 because of ErrorRecoveryLevel"
-            ),
             Self::MaxRecvDataSegmentLengthClamped { asked } => {
                 write!(f, "MaxRecvDataSegmentLength {asked} was lowered to 8192 for discovery")
             }

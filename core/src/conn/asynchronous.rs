@@ -15,7 +15,8 @@ const SENSE: usize = 252;
 ///
 /// ```
 /// use iscsi_core::{AsyncNotice, wire::AsyncEvent};
-/// let notice = AsyncNotice { event: AsyncEvent::LogoutRequested { seconds: 3 }, sense: &[] };
+/// let event = AsyncEvent::LogoutRequested { seconds: 3 };
+/// let notice = AsyncNotice { event, sense: &[], missed: 0 };
 /// assert_eq!(notice.event.to_byte(), 1);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,38 +25,39 @@ pub struct AsyncNotice<'a> {
     pub event: AsyncEvent,
     /// Sense data of a SCSI event, up to 252 bytes; empty for all others.
     pub sense: &'a [u8],
+    /// Messages that came before this one and were not taken.
+    pub missed: u32,
 }
 
-/// The one message that waits for the application.
+/// The latest message, until the application takes it.
 #[derive(Debug)]
 pub(super) struct Events {
     event: Option<AsyncEvent>,
+    missed: u32,
     sense: [u8; SENSE],
     sense_len: u8,
 }
 
 impl Events {
     pub(super) const fn new() -> Self {
-        Self { event: None, sense: [0; SENSE], sense_len: 0 }
+        Self { event: None, missed: 0, sense: [0; SENSE], sense_len: 0 }
     }
 
     pub(super) const fn clear(&mut self) {
         self.event = None;
-    }
-
-    pub(super) const fn is_full(&self) -> bool {
-        self.event.is_some()
+        self.missed = 0;
     }
 }
 
 impl Connection {
-    /// The asynchronous message that waits, if there is one. A second one makes input wait until the first is taken.
+    /// The latest asynchronous message, if it was not taken yet; [`Event::AsyncMessage`](crate::Event::AsyncMessage) announces it. An older one that
+    /// was not taken in time is only counted: the target does not wait, and neither does the rest of the session.
     #[must_use]
     pub fn poll_async(&mut self) -> Option<AsyncNotice<'_>> {
         let event = self.core.events.event.take()?;
-        self.resume();
+        let missed = core::mem::take(&mut self.core.events.missed);
         let sense = self.core.events.sense.get(..usize::from(self.core.events.sense_len));
-        Some(AsyncNotice { event, sense: sense.unwrap_or_default() })
+        Some(AsyncNotice { event, sense: sense.unwrap_or_default(), missed })
     }
 
     pub(super) fn async_message(
@@ -70,10 +72,7 @@ impl Connection {
         self.core.events.sense_len = 0;
         match message.event {
             AsyncEvent::Scsi { .. } => self.keep_sense(message.data_segment_length)?,
-            AsyncEvent::LogoutRequested { .. } => {
-                // Refused if it is under way already, which is as good.
-                let _ = session.logout(now);
-            }
+            AsyncEvent::LogoutRequested { seconds } => session.logout_requested(seconds, now),
             AsyncEvent::ConnectionDropped { cid, .. } if cid == self.core.cid => {
                 return Err(LostReason::AsyncEvent(message.event.to_byte()));
             }
@@ -87,7 +86,11 @@ impl Connection {
             | AsyncEvent::Vendor { .. }
             | AsyncEvent::Unassigned(_) => {}
         }
-        self.core.events.event = Some(message.event);
+        let events = &mut self.core.events;
+        if events.event.replace(message.event).is_some() {
+            events.missed = events.missed.saturating_add(1);
+        }
+        session.core.async_message = true;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use super::{Connection, ConnectionState};
 use crate::error::{LostReason, ProtocolError};
 use crate::session::{ControlTag, Session};
+use crate::text::SessionType;
 use crate::wire::{self, NopIn, NopInKind};
 use crate::{InitiatorTaskTag, Instant};
 
@@ -21,7 +22,11 @@ impl Connection {
     /// Something arrived: the next ping is a whole interval away.
     #[inline]
     pub(super) fn heard(&mut self, session: &Session, now: Instant) {
-        if self.core.state == ConnectionState::FullFeature && self.core.ping == Ping::Idle {
+        // In a discovery session only text and logout are legal (RFC 7143 section 4.3).
+        if self.core.state == ConnectionState::FullFeature
+            && self.core.ping == Ping::Idle
+            && session.config().session_type() == SessionType::Normal
+        {
             self.core.timers.idle = session.config().timeouts().nop_interval.map(|i| now + i);
         }
     }
@@ -32,7 +37,9 @@ impl Connection {
         let may_ask = self.core.state == ConnectionState::FullFeature && !session.logout_sent();
         if may_ask && self.core.ping == Ping::Idle {
             self.core.ping = Ping::Wanted;
-            self.core.timers.ping = Some(now + session.config().timeouts().nop_timeout);
+            let moved = self.core.counters.bytes_received + self.core.counters.bytes_sent;
+            let deadline = now + session.config().timeouts().nop_timeout;
+            self.core.timers.ping = Some((deadline, moved));
         }
     }
 

@@ -9,7 +9,7 @@ use crate::wire::{
     Residual, ScsiResponse, ScsiResponseCode, ScsiStatus, TargetPdu, TaskManagementResponse,
     TaskManagementResponseCode,
 };
-use crate::{DataSn, InitiatorTaskTag, Instant, StatSn};
+use crate::{DataSn, InitiatorTaskTag, Instant, Lun, StatSn};
 
 impl From<ProtocolError> for LostReason {
     fn from(e: ProtocolError) -> Self {
@@ -44,7 +44,6 @@ impl Connection {
                     unknown_task(itt, session).map(|()| Some(Place::Nowhere))
                 }
             }
-            TargetPdu::AsyncMessage(_) if self.core.events.is_full() => Ok(None),
             TargetPdu::AsyncMessage(_) | TargetPdu::Reject(_) => Ok(Some(Place::Stage)),
             TargetPdu::NopIn(nop) => {
                 let waits = matches!(nop.kind, NopInKind::Ping(_)) && self.core.echo.is_some();
@@ -84,7 +83,8 @@ impl Connection {
             return Err(ProtocolError::DataInNotExpected(itt));
         }
         if data_in.data_sn != slot.in_data_sn {
-            if data_in.data_sn.lt(slot.in_data_sn) {
+            // A repeated PDU is dropped; one that brings a new status is not repeated.
+            if data_in.data_sn.lt(slot.in_data_sn) && data_in.status.is_none() {
                 return Ok(Place::Nowhere);
             }
             let expected = slot.in_data_sn;
@@ -227,8 +227,9 @@ impl Connection {
         let slot = &mut session.slots[index];
         if let ScsiResponseCode::CompletedAtTarget(completion) = &response.response {
             let (announced, received) = (completion.exp_data_sn, slot.in_data_sn);
-            // Bidirectional commands number R2Ts and Data-In together; no two targets agree on how.
-            if slot.out_len == 0 && received.lt(announced) {
+            // Fatal only if bytes are missing too. Bidirectional commands number R2Ts and Data-In together; no two targets agree on how.
+            let expected = transferred(completion.residual, slot.in_len);
+            if slot.out_len == 0 && received.lt(announced) && slot.in_received < expected {
                 return Err(ProtocolError::ExpDataSn { announced, received }.into());
             }
         }
@@ -239,9 +240,12 @@ impl Connection {
                 let data_segment = response.data_segment_length;
                 return Err(ProtocolError::SenseLength { sense, data_segment }.into());
             }
-            let len = usize::from(sense).min(stage.len() - 2).min(252);
-            slot.aux[..len].copy_from_slice(&stage[2..2 + len]);
-            slot.sense_len = len as u8;
+            // A header that is still shown must not change under the transport.
+            if slot.frozen == 0 || slot.ahs_len == 0 {
+                let len = usize::from(sense).min(stage.len() - 2).min(252);
+                slot.aux[..len].copy_from_slice(&stage[2..2 + len]);
+                slot.sense_len = len as u8;
+            }
         }
         self.task_completed(index, response.response, session)
     }
@@ -255,16 +259,16 @@ impl Connection {
     ) -> Result<(), LostReason> {
         let slot = &session.slots[index];
         let mut missing = 0;
-        if let ScsiResponseCode::CompletedAtTarget(completion) = &response {
-            let main = if slot.out_len > 0 { slot.out_len } else { slot.in_len };
-            check_residual(completion.residual, main)?;
-            check_residual(completion.bidi_read_residual, slot.in_len)?;
-            let read_residual =
-                if slot.out_len > 0 { completion.bidi_read_residual } else { completion.residual };
-            if matches!(completion.status, ScsiStatus::Good | ScsiStatus::ConditionMet) {
-                let announced = read_residual.transferred(slot.in_len).unwrap_or(0);
-                missing = announced.saturating_sub(slot.in_received);
-            }
+        if let ScsiResponseCode::CompletedAtTarget(completion) = &response
+            && matches!(completion.status, ScsiStatus::Good | ScsiStatus::ConditionMet)
+        {
+            let Completion { residual, bidi_read_residual, .. } = *completion;
+            let read_residual = if slot.out_len > 0 { bidi_read_residual } else { residual };
+            // What is frozen and not sent yet cannot have reached the target.
+            let unsent = if slot.frozen > 0 { self.core.ring.unsent_data_of(index) } else { 0 };
+            let sent = slot.out_sent.saturating_sub(unsent);
+            missing = transferred(read_residual, slot.in_len).saturating_sub(slot.in_received)
+                + transferred(residual, slot.out_len).saturating_sub(sent);
         }
         let outcome = TaskOutcome { response, data_in: slot.in_received, missing };
         self.end_task(index, TaskEnd::Done(outcome), session);
@@ -291,7 +295,8 @@ impl Connection {
         if slot.out_len == 0 {
             return Err(ProtocolError::R2tNotExpected(itt).into());
         }
-        if slot.lun != r2t.lun {
+        // Some targets leave the LUN of an R2T empty; it is copied back as it came.
+        if slot.lun != r2t.lun && r2t.lun != Lun::ZERO {
             return Err(ProtocolError::LunMismatch(itt).into());
         }
         if r2t.r2t_sn != slot.r2t_sn {
@@ -316,7 +321,7 @@ impl Connection {
         }
         slot.r2t_sn = slot.r2t_sn.next();
         let burst =
-            Burst { ttt: r2t.target_transfer_tag, at: offset, end, data_sn: DataSn(0), arrival };
+            Burst { transfer: Some(r2t.transfer()), at: offset, end, data_sn: DataSn(0), arrival };
         if u16::from(slot.bursts.len()) >= max_outstanding || !slot.bursts.push(burst) {
             return Err(ProtocolError::TooManyR2ts(itt).into());
         }
@@ -375,9 +380,6 @@ impl Connection {
         if !self.status(reject.stat_sn)? {
             return Ok(());
         }
-        if (reject.data_segment_length as usize) < BHS_LEN {
-            return Err(ProtocolError::RejectWithoutHeader.into());
-        }
         let Some(bhs) = self.core.rx.stage.first_chunk::<BHS_LEN>() else { return Ok(()) };
         let opcode = Opcode::of(bhs);
         let itt = InitiatorTaskTag(u32::from_be_bytes([bhs[16], bhs[17], bhs[18], bhs[19]]));
@@ -410,8 +412,7 @@ impl Connection {
         }
         match reason {
             RejectReason::WaitingForLogout => {
-                // Refused if it is under way already, which is as good.
-                let _ = session.logout(now);
+                session.logout_requested(0, now);
                 Ok(())
             }
             RejectReason::NegotiationReset => Err(ProtocolError::Rejected(reason).into()),
@@ -420,13 +421,9 @@ impl Connection {
     }
 }
 
-fn check_residual(residual: Residual, expected: u32) -> Result<(), LostReason> {
-    match residual {
-        Residual::Underflow(count) if count > expected => {
-            Err(ProtocolError::Residual { count, expected }.into())
-        }
-        _ => Ok(()),
-    }
+/// How many of `expected` bytes were moved; none if the residual claims more than that.
+fn transferred(residual: Residual, expected: u32) -> u32 {
+    residual.transferred(expected).unwrap_or(0)
 }
 
 /// A tag that names no running task: what comes late for an aborted one is dropped, the rest is an error.

@@ -48,10 +48,6 @@ impl Connection {
         now: Instant,
     ) -> Result<(), LostReason> {
         self.core.login_text += response.data_segment_length as usize;
-        // Counters mean something only while the login goes well (RFC 7143 section 11.13.4).
-        if let LoginOutcome::Proceed(progress) = &response.outcome {
-            session.core.window.update(progress.exp_cmd_sn, progress.max_cmd_sn);
-        }
         let (received, transmit) = self.control.split_at_mut(RECEIVE_AREA.min(self.control.len()));
         let text = received.get(..self.core.login_text).unwrap_or_default();
         let Core { config, challenges, .. } = &mut session.core;
@@ -73,17 +69,21 @@ impl Connection {
                 Ok(())
             }
             Step::Done { negotiated, tsih } => {
+                // Targets leave the counters empty in earlier responses.
+                if let LoginOutcome::Proceed(progress) = &response.outcome {
+                    session.core.window.update(progress.exp_cmd_sn, progress.max_cmd_sn);
+                }
                 self.full_feature(&negotiated);
                 session.logged_in(negotiated, tsih);
                 self.heard(session, now);
                 Ok(())
             }
-            Step::Redirect { .. } => {
+            Step::Redirect { permanent } => {
                 let Some(portal) = self.core.login.redirect().cloned() else {
                     return Err(LostReason::RedirectFailed);
                 };
                 self.close();
-                session.redirected(portal, now);
+                session.redirected(portal, permanent, now);
                 Ok(())
             }
             Step::Refused(status) => Err(LostReason::LoginRefused(status)),

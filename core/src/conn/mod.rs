@@ -27,7 +27,7 @@ use crate::event::Wants;
 use crate::login::{Identity, Login};
 use crate::session::{ControlTag, Session, SessionState};
 use crate::wire::Bhs;
-use crate::{CmdSn, Instant, StatSn, TaskId};
+use crate::{Instant, StatSn, TaskId};
 
 /// Bytes of the control area for received text: a whole login text (8192 bytes, RFC 7143 section 6.1) and a cut-off pair before it.
 pub const RECEIVE_AREA: usize = 8192 + 1024;
@@ -90,16 +90,23 @@ pub struct Counters {
     pub bytes_received: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Timers {
     login: Option<Instant>,
     /// When the PDU that is being received must have made progress, and how far it was.
     progress: Option<(Instant, u64)>,
+    /// The same for what is being sent.
+    sending: Option<(Instant, u64)>,
     /// When silence is broken by a ping.
     idle: Option<Instant>,
-    /// When the ping must have been answered.
-    ping: Option<Instant>,
+    /// When the ping must have been answered, and how many bytes had moved when it was wanted.
+    ping: Option<(Instant, u64)>,
     text: Option<Instant>,
+}
+
+impl Timers {
+    const NONE: Self =
+        Self { login: None, progress: None, sending: None, idle: None, ping: None, text: None };
 }
 
 /// Everything but the control area.
@@ -169,7 +176,7 @@ impl<const N: usize> Connection<[u8; N]> {
                 ping: Ping::Idle,
                 text: TextExchange::IDLE,
                 events: Events::new(),
-                timers: Timers { login: None, progress: None, idle: None, ping: None, text: None },
+                timers: Timers::NONE,
                 counters: Counters {
                     pdus_sent: 0,
                     pdus_received: 0,
@@ -244,7 +251,11 @@ impl Connection {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let t = &self.core.timers;
-        [t.login, t.progress.map(|p| p.0), t.idle, t.ping, t.text].into_iter().flatten().min()
+        let first = |timer: Option<(Instant, u64)>| timer.map(|(at, _)| at);
+        [t.login, first(t.progress), first(t.sending), t.idle, first(t.ping), t.text]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -267,7 +278,7 @@ impl Connection {
             session.want_disconnect();
             return;
         }
-        let cmd_sn = CmdSn(entropy.word());
+        let cmd_sn = entropy.cmd_sn();
         self.core.state = ConnectionState::Login;
         self.core.timers.login = Some(now + session.config().timeouts().login);
         session.login_started(cmd_sn);
@@ -290,7 +301,7 @@ impl Connection {
         core.ping = Ping::Idle;
         core.text = TextExchange::IDLE;
         core.events.clear();
-        core.timers = Timers::default();
+        core.timers = Timers::NONE;
         core.counters = Counters::default();
         core.login_out = None;
         core.login_text = 0;
@@ -331,7 +342,7 @@ impl Connection {
     fn close(&mut self) {
         self.core.state = ConnectionState::Closed;
         self.core.ring.clear();
-        self.core.timers = Timers::default();
+        self.core.timers = Timers::NONE;
         self.core.login_out = None;
     }
 
@@ -347,19 +358,14 @@ impl Connection {
             return;
         }
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let timers = &self.core.timers;
         let expired = if expired.is_some() {
             expired
-        } else if due(timers.login) {
+        } else if due(self.core.timers.login) {
             Some(Timer::Login)
-        } else if due(timers.ping) {
-            Some(Timer::NopOut)
-        } else if due(timers.text) {
+        } else if due(self.core.timers.text) {
             Some(Timer::Text)
-        } else if due(timers.progress.map(|p| p.0)) {
-            self.progress_due(session.config().timeouts().progress, now)
         } else {
-            None
+            self.stalled(session, now)
         };
         if let Some(timer) = expired {
             self.fail(LostReason::TimedOut(timer), session);
@@ -370,17 +376,26 @@ impl Connection {
         }
     }
 
-    /// A PDU must bring at least this many bytes in each progress period, or its end: a peer that trickles is as dead as
-    /// one that is silent.
+    /// A PDU must move at least this many bytes in each progress period, or end: a peer that trickles is as dead as one that is
+    /// silent.
     const MIN_PROGRESS: u64 = 1024;
 
-    fn progress_due(&mut self, period: Duration, now: Instant) -> Option<Timer> {
-        let (_, before) = self.core.timers.progress?;
-        let bytes = self.core.counters.bytes_received;
-        if bytes.wrapping_sub(before) < Self::MIN_PROGRESS {
+    /// Judges the timers that ask whether bytes move.
+    fn stalled(&mut self, session: &Session, now: Instant) -> Option<Timer> {
+        let Counters { bytes_received, bytes_sent, .. } = self.core.counters;
+        let timeouts = session.config().timeouts();
+        let timers = &mut self.core.timers;
+        let period = timeouts.progress;
+        if !extend(&mut timers.progress, bytes_received, Self::MIN_PROGRESS, period, now)
+            || !extend(&mut timers.sending, bytes_sent, Self::MIN_PROGRESS, period, now)
+        {
             return Some(Timer::Progress);
         }
-        self.core.timers.progress = Some((now + period, bytes));
+        // While bytes move the peer is alive: its answer may be behind them, or our ping.
+        let moved = bytes_received + bytes_sent;
+        if !extend(&mut timers.ping, moved, 1, timeouts.nop_timeout, now) {
+            return Some(Timer::NopOut);
+        }
         None
     }
 
@@ -412,5 +427,25 @@ impl Connection {
 
     fn transmit_area(&self) -> &[u8] {
         self.control.get(RECEIVE_AREA..).unwrap_or_default()
+    }
+}
+
+/// Gives a timer that is due another period if at least `enough` bytes have moved in this one. False if they have not.
+fn extend(
+    timer: &mut Option<(Instant, u64)>,
+    bytes: u64,
+    enough: u64,
+    period: Duration,
+    now: Instant,
+) -> bool {
+    match timer {
+        Some((at, before)) if *at <= now => {
+            if bytes.wrapping_sub(*before) < enough {
+                return false;
+            }
+            *timer = Some((now + period, bytes));
+            true
+        }
+        _ => true,
     }
 }

@@ -16,6 +16,9 @@ const NO_TASK: u16 = u16::MAX;
 
 const DIGEST: usize = 4;
 
+/// Bytes that fill the ring: enough for one large gather write. A ping, an abort or the echo of a ping waits behind no more.
+const ENOUGH: u64 = 256 * 1024;
+
 /// Where the data segment of a PDU is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Body {
@@ -85,6 +88,8 @@ pub(crate) struct Ring {
     sent: u32,
     /// PDUs that were shown, and perhaps are on their way: they cannot be taken back.
     shown: u8,
+    /// Bytes of all PDUs, sent ones of the first included.
+    pending: u64,
     pub(crate) header_digest: bool,
     pub(crate) data_digest: bool,
 }
@@ -97,6 +102,7 @@ impl Ring {
             len: 0,
             sent: 0,
             shown: 0,
+            pending: 0,
             header_digest: false,
             data_digest: false,
         }
@@ -110,7 +116,13 @@ impl Ring {
         self.len as usize == RING
     }
 
+    /// Another PDU may be frozen: there is a place, and not so much data before it that what is urgent would come late.
+    pub(crate) const fn has_room(&self) -> bool {
+        !self.is_full() && self.pending < ENOUGH
+    }
+
     pub(crate) const fn clear(&mut self) {
+        self.pending = 0;
         self.head = 0;
         self.len = 0;
         self.sent = 0;
@@ -164,6 +176,7 @@ impl Ring {
         frozen.body = draft.body;
         frozen.body_len = draft.body_len;
         frozen.total = (head_len + draft.ahs.len() + tail_len) as u32 + draft.body_len;
+        self.pending += u64::from(frozen.total);
         self.len += 1;
         Ok(())
     }
@@ -214,6 +227,7 @@ impl Ring {
                 return;
             }
             n -= rest;
+            self.pending -= u64::from(frozen.total);
             if frozen.task != NO_TASK {
                 left(frozen.task);
             }
@@ -232,6 +246,7 @@ impl Ring {
             let frozen = &mut self.ring[position];
             let data_out = frozen.head[0] & 0x3f == crate::wire::Opcode::DataOut as u8;
             if frozen.task == task && data_out {
+                self.pending -= u64::from(frozen.total);
                 *frozen = EMPTY;
                 left(task);
             }
@@ -239,6 +254,15 @@ impl Ring {
         if kept == 0 {
             self.transmitted(0, |_| ());
         }
+    }
+
+    /// Bytes of the task's data that are in the ring and not sent, or not all of their PDU.
+    pub(crate) fn unsent_data_of(&self, task: u16) -> u32 {
+        (0..self.len)
+            .map(|n| &self.ring[self.position(n)])
+            .filter(|frozen| frozen.task == task)
+            .map(|frozen| frozen.body_len)
+            .sum()
     }
 
     /// A PDU with bytes of the task's memory is in the ring.

@@ -198,9 +198,15 @@ impl Connection {
     /// Whether a task's data segment of at least `threshold` bytes is being received: what remains of it is better read straight into
     /// [`recv_space`](Self::recv_space) than copied out of a scratch.
     #[inline]
-    pub const fn is_receiving(&self, threshold: u32) -> bool {
+    pub fn is_receiving(&self, threshold: usize, session: &Session) -> bool {
         let rx = &self.core.rx;
-        matches!((rx.phase, rx.place), (Phase::Data, Place::Task { .. })) && rx.segment >= threshold
+        match (rx.phase, rx.place) {
+            (Phase::Data, Place::Task { task, .. }) => {
+                rx.segment as usize >= threshold
+                    && session.slots.live(task).is_some_and(|slot| !slot.revoked)
+            }
+            _ => false,
+        }
     }
 
     /// `n` bytes were put where [`recv_space`](Self::recv_space) said.
@@ -342,14 +348,17 @@ impl Connection {
         self.core.resumed = self.core.rx.is_held();
     }
 
-    /// Goes on with a PDU that had to wait.
-    pub(crate) fn go_on(&mut self, session: &mut Session, now: Instant) {
+    /// Goes on with a PDU that had to wait, if what it waited for is gone. [`receive`](Self::receive) and the driver do it by themselves; a loop that only
+    /// uses [`recv_space`](Self::recv_space) calls it when the space is empty.
+    pub fn go_on(&mut self, session: &mut Session, now: Instant) {
         if !core::mem::take(&mut self.core.resumed) || self.core.state == ConnectionState::Closed {
             return;
         }
         if let Err(reason) = self.begin_pdu(session, now) {
             self.fail(reason, session);
+            return;
         }
+        self.watch_progress(false, session, now);
     }
 
     fn pdu_complete(&mut self, session: &mut Session, now: Instant) -> Result<(), LostReason> {

@@ -8,9 +8,8 @@ use crate::error::LostReason;
 use crate::session::{Burst, Session, TaskState};
 use crate::wire::{
     AhsLength, BHS_LEN, Bhs, DataOut, LogoutReason, LogoutRequest, NopOut, NopOutKind, ScsiCommand,
-    TransferTag,
 };
-use crate::{DataSn, Instant, TargetTransferTag};
+use crate::{DataSn, Instant};
 
 impl Connection {
     /// The most runs that [`poll_transmit`](Self::poll_transmit) is ever asked to show by the driver: three for each PDU of the ring.
@@ -43,7 +42,7 @@ impl Connection {
 
     /// The first command of the queue, if the window takes it.
     fn command_due(&self, session: &Session) -> Option<u16> {
-        let index = session.core.queue.front()?;
+        let index = session.core.queue.front().filter(|_| !session.refuses_commands())?;
         (session.slots[index].immediate || session.core.window.is_open()).then_some(index)
     }
 
@@ -63,6 +62,7 @@ impl Connection {
         if self.fill(session, buffers, now).is_err() || self.core.ring.front_missing(buffers) {
             self.fail(LostReason::NoBuffer, session);
         }
+        self.watch_sending(session, now);
         self.core.ring.show();
         self.core.ring.view(&session.slots, self.transmit_area(), buffers, out)
     }
@@ -71,6 +71,20 @@ impl Connection {
     pub fn transmitted(&mut self, n: usize, session: &mut Session) {
         self.core.counters.bytes_sent += n as u64;
         self.core.ring.transmitted(n, |task| session.thawed(task));
+        if self.core.ring.is_empty() {
+            self.core.timers.sending = None;
+        }
+    }
+
+    /// What is to be sent must go out.
+    fn watch_sending(&mut self, session: &Session, now: Instant) {
+        let core = &mut self.core;
+        if core.ring.is_empty() {
+            core.timers.sending = None;
+        } else if core.timers.sending.is_none() {
+            let deadline = now + session.config().timeouts().progress;
+            core.timers.sending = Some((deadline, core.counters.bytes_sent));
+        }
     }
 
     /// Freezes what may be sent, until the ring is full.
@@ -84,7 +98,7 @@ impl Connection {
             ConnectionState::Closed => Ok(()),
             ConnectionState::Login => self.fill_login(buffers),
             ConnectionState::FullFeature => {
-                while !self.core.ring.is_full() && self.freeze_next(session, buffers, now)? {}
+                while self.core.ring.has_room() && self.freeze_next(session, buffers, now)? {}
                 Ok(())
             }
         }
@@ -183,6 +197,10 @@ impl Connection {
     ) -> Result<(), NoBuffer> {
         let Some(logout) = &mut session.core.logout else { return Ok(()) };
         logout.sent = true;
+        // Nothing may follow; what was not asked yet is not asked any more.
+        self.core.ping = Ping::Idle;
+        self.core.timers.ping = None;
+        self.core.timers.idle = None;
         let request = LogoutRequest {
             immediate: true,
             reason: LogoutReason::CloseSession,
@@ -212,15 +230,15 @@ impl Connection {
         let slot = &mut session.slots[index];
 
         let unsolicited = slot.out_len.min(first_burst);
-        let immediate = if immediate_data { unsolicited.min(self.core.max_send) } else { 0 };
+        let mut immediate = if immediate_data { unsolicited.min(self.core.max_send) } else { 0 };
         let burst_end = if initial_r2t { immediate } else { unsolicited };
-        slot.unsolicited = Burst {
-            ttt: TargetTransferTag::RESERVED,
-            at: immediate,
-            end: burst_end,
-            data_sn: DataSn(0),
-            arrival,
-        };
+        if immediate < burst_end {
+            // All but the last PDU of a burst are whole words.
+            immediate &= !3;
+        }
+        slot.unsolicited =
+            Burst { transfer: None, at: immediate, end: burst_end, data_sn: DataSn(0), arrival };
+        slot.out_sent = immediate;
         slot.state = TaskState::Active;
         slot.frozen += 1;
         slot.order = arrival;
@@ -264,7 +282,7 @@ impl Connection {
     ) -> Result<(), NoBuffer> {
         let task = session.slots.id(index);
         let slot = &mut session.slots[index];
-        let (itt, lun) = (slot.itt, slot.lun);
+        let itt = slot.itt;
         let solicited = slot.unsolicited.at >= slot.unsolicited.end;
         let burst = if solicited { slot.bursts.front_mut() } else { Some(&mut slot.unsolicited) };
         let Some(burst) = burst else {
@@ -280,7 +298,7 @@ impl Connection {
         let is_final = len == left;
         let data_out = DataOut {
             is_final,
-            transfer: solicited.then_some(TransferTag { lun, target_transfer_tag: burst.ttt }),
+            transfer: burst.transfer,
             data_segment_length: len,
             initiator_task_tag: itt,
             exp_stat_sn: self.core.exp_stat_sn,
@@ -290,6 +308,7 @@ impl Connection {
         let body = Body::Task { task, at: burst.at };
         burst.at += len;
         burst.data_sn = burst.data_sn.next();
+        slot.out_sent = slot.out_sent.saturating_add(len);
         slot.frozen += 1;
         if is_final {
             if solicited {

@@ -58,7 +58,7 @@ pub trait Transport {
 }
 
 /// From this length on a data segment is read straight into its place; below, one more copy is cheaper than one more call.
-const DIRECT: u32 = 32 * 1024;
+const DIRECT: usize = 32 * 1024;
 
 /// How much is read behind a data segment that is read in place: its trailer and the next headers, but little of the next
 /// data segment, which will be read in place too.
@@ -67,10 +67,15 @@ const BEHIND: usize = 512;
 /// Runs shown to the transport in one call.
 const RUNS: usize = Connection::MAX_RUNS;
 
-/// Moves bytes both ways until nothing can move, or `budget` PDUs were received: acts on deadlines, sends, receives, sends again.
+/// Gather writes of one turn and direction: together with the ring's limit of bytes this keeps one busy session from starving others.
+const SENDS: usize = 16;
+
+/// Moves bytes both ways until nothing can move, or `budget` PDUs were received: sends, receives, acts on deadlines, sends again.
 ///
 /// Never blocks and never waits. What it returns says when to call it next; after [`submit`](Session::submit) and other requests it is to be
 /// called at once. When the connection has ended, the session's events say why, and [`poll_action`](Session::poll_action) what to do.
+///
+/// Deadlines are judged after everything that has arrived: a process that was suspended finds the answers first.
 ///
 /// # Errors
 /// What the transport reported. The connection is then closed and the session knows.
@@ -83,14 +88,14 @@ pub fn pump<T: Transport>(
     now: Instant,
     budget: usize,
 ) -> Result<Wants, T::Error> {
-    connection.handle_timeout(session, now);
     let mut budget = budget.max(1);
     let result = turn(connection, session, buffers, scratch, transport, now, &mut budget);
     match result {
-        Ok(drained) => {
+        Ok(left) => {
             let mut wants = connection.wants(session);
-            // Bytes that were read already, or may be read, need no waiting for readiness.
-            wants.again |= wants.read && (!scratch.is_empty() || !drained);
+            // Bytes that were read already, or may be read or sent, need no waiting for readiness.
+            wants.again |= wants.read && (!scratch.is_empty() || left.input);
+            wants.again |= wants.write && left.output;
             Ok(wants)
         }
         Err(error) => {
@@ -100,7 +105,13 @@ pub fn pump<T: Transport>(
     }
 }
 
-/// One round of sending, receiving and sending. True if the transport has nothing more to read for now.
+/// What a turn left although the transport may take more.
+struct Left {
+    input: bool,
+    output: bool,
+}
+
+/// One round of sending, receiving, judging deadlines and sending.
 fn turn<T: Transport>(
     connection: &mut Connection,
     session: &mut Session,
@@ -109,17 +120,18 @@ fn turn<T: Transport>(
     transport: &mut T,
     now: Instant,
     budget: &mut usize,
-) -> Result<bool, T::Error> {
-    let writable = flush(connection, session, buffers, transport, now)?;
+) -> Result<Left, T::Error> {
+    let mut writable = flush(connection, session, buffers, transport, now)?;
     let drained = fill(connection, session, buffers, scratch, transport, now, budget)?;
+    connection.handle_timeout(session, now);
     if writable {
         // What arrived may be answered at once: an R2T, a ping, room in the window.
-        flush(connection, session, buffers, transport, now)?;
+        writable = flush(connection, session, buffers, transport, now)?;
     }
-    Ok(drained)
+    Ok(Left { input: !drained, output: writable })
 }
 
-/// Sends until the transport takes no more or there is no more. True if the transport would take more.
+/// Sends until the transport takes no more, there is no more, or it is enough for one turn. True if the transport would take more.
 fn flush<T: Transport>(
     connection: &mut Connection,
     session: &mut Session,
@@ -127,10 +139,13 @@ fn flush<T: Transport>(
     transport: &mut T,
     now: Instant,
 ) -> Result<bool, T::Error> {
-    while connection.has_transmit(session) {
+    for _ in 0..SENDS {
+        if !connection.has_transmit(session) {
+            break;
+        }
         let mut runs: [&[u8]; RUNS] = [&[]; RUNS];
         let shown = connection.poll_transmit(session, buffers, &mut runs, now);
-        let Some(runs) = runs.get(..shown).filter(|runs| !runs.is_empty()) else { return Ok(true) };
+        let Some(runs) = runs.get(..shown).filter(|runs| !runs.is_empty()) else { break };
         let n = transport.send(runs)?.unwrap_or(0);
         connection.transmitted(n, session);
         if n == 0 {
@@ -169,7 +184,8 @@ fn fill<T: Transport>(
         if connection.state() == ConnectionState::Closed {
             return Ok(true);
         }
-        let direct = connection.is_receiving(DIRECT) || scratch.capacity() == 0;
+        let direct = scratch.capacity() == 0
+            || connection.is_receiving(DIRECT.min(scratch.capacity()), session);
         let behind = if direct { BEHIND } else { usize::MAX };
         let scratch_space = scratch.space(behind);
         let mut offered = scratch_space.len();

@@ -188,11 +188,21 @@ impl Deadlines {
     }
 
     pub(crate) fn insert(&mut self, slots: &mut Slots<[TaskSlot]>, index: u16, at: Instant) {
-        let mut prev = self.tail;
-        while prev != NIL && slots[prev].deadline.is_some_and(|d| d > at) {
+        // From both ends in step: with one or two classes of time-outs the place is near one of them.
+        let later = |slots: &Slots<[TaskSlot]>, i: u16| slots[i].deadline.is_some_and(|d| d > at);
+        let (mut prev, mut next) = (self.tail, self.head);
+        loop {
+            if prev == NIL || !later(slots, prev) {
+                next = if prev == NIL { self.head } else { slots[prev].timer.next };
+                break;
+            }
+            if next == NIL || later(slots, next) {
+                prev = if next == NIL { self.tail } else { slots[next].timer.prev };
+                break;
+            }
             prev = slots[prev].timer.prev;
+            next = slots[next].timer.next;
         }
-        let next = if prev == NIL { self.head } else { slots[prev].timer.next };
         slots[index].deadline = Some(at);
         slots[index].timer = Link { prev, next };
         if prev == NIL {

@@ -7,6 +7,7 @@ mod tmf;
 mod window;
 
 use core::ops::{Deref, DerefMut};
+use core::time::Duration;
 
 pub(crate) use list::{List, Slots};
 pub(crate) use task::{Burst, TaskEnd, TaskState};
@@ -68,6 +69,10 @@ pub enum SessionState {
 pub(crate) struct Logout {
     pub(crate) sent: bool,
     pub(crate) itt: InitiatorTaskTag,
+    /// The target asked for it: no command is sent any more.
+    requested: bool,
+    /// When the request goes out although tasks are running; `None` once that time has come.
+    grace: Option<Instant>,
     deadline: Instant,
 }
 
@@ -86,6 +91,7 @@ pub(crate) struct Core {
     pub(crate) negotiated: Negotiated,
     portal: Option<Portal>,
     redirect: Option<Portal>,
+    moved: Option<Portal>,
     redirects: u8,
     connect: Option<Instant>,
     connect_wanted: bool,
@@ -109,6 +115,7 @@ pub(crate) struct Core {
     pub(crate) aborts_wanted: bool,
     pub(crate) tmf: Functions,
     pub(crate) logout: Option<Logout>,
+    pub(crate) async_message: bool,
 }
 
 /// An iSCSI session: the part of the initiator that outlives a TCP connection.
@@ -153,6 +160,7 @@ impl<const N: usize> InlineSession<N> {
                 negotiated: Negotiated::DEFAULT,
                 portal: None,
                 redirect: None,
+                moved: None,
                 redirects: 0,
                 connect: None,
                 connect_wanted: false,
@@ -172,6 +180,7 @@ impl<const N: usize> InlineSession<N> {
                 aborts_wanted: false,
                 tmf: Functions::IDLE,
                 logout: None,
+                async_message: false,
             },
             slots: Slots::<[TaskSlot; N]>::new(),
         }
@@ -200,7 +209,8 @@ impl<const N: usize> DerefMut for InlineSession<N> {
 
 #[cfg(feature = "alloc")]
 impl Session {
-    /// A session on the heap with room for at least `depth` tasks: the next of 8, 32, 128, 512, 2048 (the largest).
+    /// A session on the heap with room for at least `depth` tasks: the next of 8, 32, 128 and 512, which is the largest. A deeper one is an
+    /// [`InlineSession`] in a static: moving it to the heap would need its size on the stack.
     ///
     /// ```
     /// assert_eq!(iscsi_core::Session::boxed(100).capacity(), 128);
@@ -211,8 +221,7 @@ impl Session {
             0..=8 => Box::new(InlineSession::<8>::new()),
             9..=32 => Box::new(InlineSession::<32>::new()),
             33..=128 => Box::new(InlineSession::<128>::new()),
-            129..=512 => Box::new(InlineSession::<512>::new()),
-            _ => Box::new(InlineSession::<2048>::new()),
+            _ => Box::new(InlineSession::<512>::new()),
         }
     }
 }
@@ -262,6 +271,11 @@ impl Session {
         }
     }
 
+    /// Where the target moved to for good, if a login said so (status 0102): the address to store instead of the old one.
+    pub const fn moved_to(&self) -> Option<&Portal> {
+        self.core.moved.as_ref()
+    }
+
     /// Non-immediate commands that the target would take now (RFC 7143 section 4.2.2.1).
     pub const fn window_room(&self) -> u32 {
         if self.core.window.is_open() {
@@ -277,10 +291,16 @@ impl Session {
     /// Sets the configuration that the next login uses.
     ///
     /// # Errors
-    /// [`SubmitError::WrongState`] while the session is open.
+    /// [`SubmitError::WrongState`] while the session is open, [`SubmitError::Busy`] while commands wait that were submitted under another one.
     pub fn configure(&mut self, config: Config) -> Result<(), SubmitError> {
         self.require_not_open()?;
-        self.core.isid = config.isid();
+        if !self.core.queue.is_empty() {
+            return Err(SubmitError::Busy);
+        }
+        // A drawn ISID stays, so that the next login replaces what the target still has of this session.
+        if config.isid().is_some() || config.initiator_name() != self.core.config.initiator_name() {
+            self.core.isid = config.isid();
+        }
         self.core.config = config;
         Ok(())
     }
@@ -322,18 +342,16 @@ impl Session {
         }
     }
 
-    /// Logs out: running tasks end first, then the Logout Request goes out, at the latest the configured logout time from now the
-    /// connection is dropped. Before the login is through the session closes at once.
+    /// Logs out: running tasks end first, but for no longer than half of the configured logout time; then the Logout Request goes out, and
+    /// when all of that time has passed the connection is dropped. Before the login is through the session closes at once.
     ///
     /// # Errors
     /// [`SubmitError::LoggingOut`] if that is under way, [`SubmitError::NotOpen`] if there is nothing to log out.
     pub fn logout(&mut self, now: Instant) -> Result<(), SubmitError> {
         match self.core.state {
             SessionState::LoggedIn => {
-                let itt = self.control_tag(ControlTag::Logout);
-                let deadline = now + self.core.config.timeouts().logout;
-                self.core.logout = Some(Logout { sent: false, itt, deadline });
-                self.set_state(SessionState::LoggingOut);
+                let all = self.core.config.timeouts().logout;
+                self.begin_logout(false, all, now);
                 Ok(())
             }
             SessionState::Connecting | SessionState::LoggingIn => {
@@ -346,6 +364,30 @@ impl Session {
                 Err(SubmitError::NotOpen)
             }
         }
+    }
+
+    /// The target wants us to log out within `seconds`: no more commands are sent (RFC 7143 section 11.9.1).
+    pub(crate) fn logout_requested(&mut self, seconds: u16, now: Instant) {
+        let all = Duration::from_secs(seconds.into()).min(self.core.config.timeouts().logout);
+        match self.core.state {
+            SessionState::LoggedIn => self.begin_logout(true, all, now),
+            SessionState::LoggingOut => {
+                if let Some(logout) = &mut self.core.logout {
+                    logout.requested = true;
+                    logout.grace = logout.grace.map(|grace| grace.min(now + all / 2));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn begin_logout(&mut self, requested: bool, all: Duration, now: Instant) {
+        let itt = self.control_tag(ControlTag::Logout);
+        let grace = (!all.is_zero()).then_some(now + all / 2);
+        // The answer needs a moment, however little time the target gave.
+        let deadline = now + all.max(Duration::from_secs(1));
+        self.core.logout = Some(Logout { sent: false, itt, requested, grace, deadline });
+        self.set_state(SessionState::LoggingOut);
     }
 
     fn set_state(&mut self, state: SessionState) {
@@ -379,8 +421,12 @@ impl Session {
     }
 
     /// The target sent us elsewhere; the old connection is closed first.
-    pub(crate) fn redirected(&mut self, portal: Portal, now: Instant) {
+    pub(crate) fn redirected(&mut self, portal: Portal, permanent: bool, now: Instant) {
         self.core.disconnect_wanted = true;
+        // A temporary hop before it makes the rest temporary.
+        if permanent && (self.core.redirects == 0 || self.core.moved.is_some()) {
+            self.core.moved = Some(portal.clone());
+        }
         if self.core.redirects >= self.core.config.redirect_hops() {
             self.connection_lost(LostReason::RedirectFailed);
             return;
@@ -422,8 +468,8 @@ impl Session {
         self.core.live = 0;
         self.core.tmf.connection_lost(reason);
         self.core.tsih = 0;
-        let closed = reason == LostReason::LoggedOut
-            || matches!(self.core.logout, Some(Logout { sent: true, .. }) if reason == LostReason::Eof);
+        let broken = matches!(reason, LostReason::Eof | LostReason::Transport);
+        let closed = reason == LostReason::LoggedOut || broken && self.logout_sent();
         self.core.logout = None;
         self.core.redirect = None;
         self.set_state(if closed { SessionState::Closed } else { SessionState::Failed(reason) });
@@ -486,6 +532,11 @@ impl Session {
         }
         let Some(arrival) = self.slots[index].next_burst().map(|b| b.arrival) else { return };
         self.slots[index].owes_data = true;
+        let first = self.core.owing.front().and_then(|i| self.slots[i].next_burst());
+        if first.is_some_and(|b| b.arrival.wrapping_sub(arrival) as i32 > 0) {
+            self.core.owing.push_front(&mut self.slots, index);
+            return;
+        }
         let mut before = None;
         let mut at = self.core.owing.back();
         while let Some(i) = at {
@@ -540,12 +591,20 @@ impl Session {
         }
     }
 
-    /// The logout may be sent: nothing else is under way.
+    /// No command is to be sent any more: the target asked for a logout, or was asked.
+    pub(crate) fn refuses_commands(&self) -> bool {
+        self.core.logout.is_some_and(|logout| logout.requested || logout.grace.is_none())
+    }
+
+    /// The logout may be sent: nothing else is under way, or there is no time to wait for it.
     pub(crate) fn logout_due(&self) -> bool {
-        matches!(self.core.logout, Some(Logout { sent: false, .. }))
-            && self.core.live == 0
-            && self.core.queue.is_empty()
-            && !self.core.tmf.is_pending()
+        let Some(Logout { sent: false, grace, requested, .. }) = self.core.logout else {
+            return false;
+        };
+        let idle = self.core.live == 0
+            && (requested || self.core.queue.is_empty())
+            && !self.core.tmf.is_pending();
+        idle || grace.is_none()
     }
 }
 
@@ -572,6 +631,9 @@ impl Session {
             self.core.state_reported = true;
             return Some(Event::StateChanged(self.core.state));
         }
+        if core::mem::take(&mut self.core.async_message) {
+            return Some(Event::AsyncMessage);
+        }
         if let Some(done) = self.core.tmf.take_done() {
             return Some(done);
         }
@@ -580,8 +642,10 @@ impl Session {
             let slot = &mut self.slots[index];
             slot.state = TaskState::Free;
             let detached = slot.detached;
-            self.core.in_use -= 1;
-            self.core.free.push_front(&mut self.slots, index);
+            if usize::from(index) < self.slots.capacity() {
+                self.core.in_use -= 1;
+                self.core.free.push_front(&mut self.slots, index);
+            }
             if detached {
                 continue;
             }
@@ -604,7 +668,7 @@ impl Session {
             self.core.connect,
             self.core.deadlines.first(&self.slots),
             self.core.tmf.deadline(),
-            self.core.logout.map(|l| l.deadline),
+            self.core.logout.map(|l| l.grace.unwrap_or(l.deadline)),
         ]
         .into_iter()
         .flatten()
@@ -621,8 +685,11 @@ impl Session {
         if self.core.connect.is_some_and(|at| at <= now) {
             return Some(Timer::Connect);
         }
-        if self.core.logout.is_some_and(|l| l.deadline <= now) {
-            return Some(Timer::Logout);
+        if let Some(logout) = &mut self.core.logout {
+            logout.grace = logout.grace.filter(|at| *at > now);
+            if logout.deadline <= now {
+                return Some(Timer::Logout);
+            }
         }
         if self.core.tmf.deadline().is_some_and(|at| at <= now) {
             return Some(Timer::TaskManagement);

@@ -31,7 +31,10 @@ impl Session {
         let index = self.allocate().ok_or(SubmitError::NoFreeTask)?;
         let bits = self.core.tag_bits;
         let slot = &mut self.slots[index];
-        fill(slot, command)?;
+        if let Err(error) = fill(slot, command) {
+            self.core.free.push_front(&mut self.slots, index);
+            return Err(error);
+        }
         slot.itt = tag(&mut slot.tag_generation, u32::from(index), bits);
         self.core.in_use += 1;
         if command.immediate {
@@ -81,7 +84,8 @@ impl Session {
     }
 
     /// Suppresses the end event of a task. Its memory must stay lendable until the session no longer holds the
-    /// task ([`Session::holds`]); to take the memory away at once, use [`revoke`](Self::revoke).
+    /// task ([`Session::holds`]); to take the memory away at once, use
+    /// [`Connection::revoke`](crate::Connection::revoke).
     ///
     /// # Errors
     /// [`SubmitError::NoSuchTask`] if the task has ended.
@@ -143,8 +147,9 @@ impl Session {
 
 fn fill(slot: &mut TaskSlot, command: &Command<'_>) -> Result<(), SubmitError> {
     // Nothing below may fail once the slot is marked as used; the image is made first.
+    // A direction without bytes is none: the Bidirectional AHS goes with both bits only.
     let bidi = match command.transfer {
-        Transfer::Both { r#in, .. } => Some(r#in),
+        Transfer::Both { out: 1.., r#in: r#in @ 1.. } => Some(r#in),
         _ => None,
     };
     let ahs = CommandAhs::new(command.cdb, bidi)

@@ -4,8 +4,8 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::error::LostReason;
-use crate::wire::{Residual, ScsiResponseCode, ScsiStatus, TaskAttribute};
-use crate::{CmdSn, DataSn, InitiatorTaskTag, Instant, Lun, R2tSn, TargetTransferTag};
+use crate::wire::{Residual, ScsiResponseCode, ScsiStatus, TaskAttribute, TransferTag};
+use crate::{CmdSn, DataSn, InitiatorTaskTag, Instant, Lun, R2tSn};
 
 /// How many R2Ts of one task may be outstanding; the largest MaxOutstandingR2T that is offered.
 pub(crate) const MAX_R2T: usize = crate::config::MAX_OUTSTANDING_R2T as usize;
@@ -211,7 +211,8 @@ pub struct TaskOutcome {
     pub response: ScsiResponseCode,
     /// Bytes of Data-In that were placed.
     pub data_in: u32,
-    /// Bytes that the target claims to have sent and that did not come: the data are not complete although the status is good.
+    /// Bytes that the target claims to have moved with GOOD status, and that never came or were never asked for: the data are not complete,
+    /// whatever the status says.
     pub missing: u32,
 }
 
@@ -243,7 +244,8 @@ impl TaskOutcome {
 /// One R2T to be answered: a burst of Data-Out PDUs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Burst {
-    pub(crate) ttt: TargetTransferTag,
+    /// Tag and LUN of the R2T, copied back in each Data-Out; none for the unsolicited burst.
+    pub(crate) transfer: Option<TransferTag>,
     /// Next byte to send and the end of the burst, as offsets in the task's data.
     pub(crate) at: u32,
     pub(crate) end: u32,
@@ -253,8 +255,7 @@ pub(crate) struct Burst {
 }
 
 impl Burst {
-    const EMPTY: Self =
-        Self { ttt: TargetTransferTag::RESERVED, at: 0, end: 0, data_sn: DataSn(0), arrival: 0 };
+    const EMPTY: Self = Self { transfer: None, at: 0, end: 0, data_sn: DataSn(0), arrival: 0 };
 }
 
 /// The bursts that one task owes, in order of arrival.
@@ -372,7 +373,8 @@ pub struct TaskSlot {
     pub(crate) in_received: u32,
     pub(crate) in_end: u32,
     pub(crate) in_data_sn: DataSn,
-    /// Data-Out: the unsolicited burst still to send (empty: `at == end`), the next R2TSN.
+    /// Data-Out: bytes put into PDUs so far, the unsolicited burst still to send (empty: `at == end`), the next R2TSN.
+    pub(crate) out_sent: u32,
     pub(crate) unsolicited: Burst,
     pub(crate) r2t_sn: R2tSn,
     pub(crate) ahs_len: u16,
@@ -415,6 +417,7 @@ impl TaskSlot {
             in_received: 0,
             in_end: 0,
             in_data_sn: DataSn(0),
+            out_sent: 0,
             unsolicited: Burst::EMPTY,
             r2t_sn: R2tSn(0),
             ahs_len: 0,
@@ -450,6 +453,7 @@ impl TaskSlot {
         self.in_received = 0;
         self.in_end = 0;
         self.in_data_sn = DataSn(0);
+        self.out_sent = 0;
         self.r2t_sn = R2tSn(0);
         self.unsolicited = Burst::EMPTY;
         self.bursts.clear();

@@ -31,15 +31,15 @@ impl CmdWindow {
     }
 
     /// Applies the counters of a target PDU. Neither register moves back; a pair in which MaxCmdSN is below
-    /// ExpCmdSN - 1 is ignored whole, and so is an ExpCmdSN that acknowledges what was never sent.
+    /// ExpCmdSN - 1, or ExpCmdSN acknowledges what was never sent, is ignored whole.
     pub(crate) const fn update(&mut self, exp_cmd_sn: CmdSn, max_cmd_sn: CmdSn) {
-        if max_cmd_sn.lt(exp_cmd_sn.minus(1)) {
+        if max_cmd_sn.lt(exp_cmd_sn.minus(1)) || self.cmd_sn.lt(exp_cmd_sn) {
             return;
         }
         if self.max_cmd_sn.lt(max_cmd_sn) {
             self.max_cmd_sn = max_cmd_sn;
         }
-        if self.exp_cmd_sn.lt(exp_cmd_sn) && exp_cmd_sn.le(self.cmd_sn) {
+        if self.exp_cmd_sn.lt(exp_cmd_sn) {
             self.exp_cmd_sn = exp_cmd_sn;
         }
     }
@@ -74,10 +74,6 @@ mod tests {
         w.update(CmdSn(10u32.wrapping_add(1 << 31)), CmdSn(10u32.wrapping_add(1 << 31)));
         assert_eq!(w.exp_cmd_sn, CmdSn(10), "half the circle away");
         w.update(CmdSn(50), CmdSn(60));
-        assert_eq!(
-            (w.exp_cmd_sn, w.max_cmd_sn),
-            (CmdSn(10), CmdSn(60)),
-            "unsent commands acknowledged"
-        );
+        assert_eq!(w, start, "unsent commands acknowledged");
     }
 }
