@@ -1,0 +1,224 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::builder::ValueParser;
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
+use iscsi_core::IscsiName;
+
+use crate::size::parse_size;
+
+const DEFAULT_LISTEN: &str = "127.0.0.1:3260";
+const DEFAULT_TARGET: &str = "iqn.2001-04.com.example:iscsi-target";
+
+/// What the user wants.
+#[derive(Debug)]
+pub(crate) struct Args {
+    pub(crate) listen: String,
+    pub(crate) target: IscsiName,
+    /// In the order of the command line, which is that of the LUNs.
+    pub(crate) disks: Vec<DiskSpec>,
+    pub(crate) block_size: u32,
+    pub(crate) read_only: bool,
+    pub(crate) chap: Option<Account>,
+    pub(crate) mutual: Option<Account>,
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum DiskSpec {
+    Ram(u64),
+    File(PathBuf),
+    Null(u64),
+}
+
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) user: String,
+    pub(crate) secret_file: PathBuf,
+}
+
+impl Args {
+    /// Reads the command line; ends the program if it makes no sense or asks for help.
+    pub(crate) fn parse() -> Self {
+        Self::from_matches(&command().get_matches())
+    }
+
+    fn from_matches(matches: &ArgMatches) -> Self {
+        let mut disks: Vec<(usize, DiskSpec)> = Vec::new();
+        collect(matches, "ram", &mut disks, |size: &u64| DiskSpec::Ram(*size));
+        collect(matches, "file", &mut disks, |path: &PathBuf| DiskSpec::File(path.clone()));
+        collect(matches, "null", &mut disks, |size: &u64| DiskSpec::Null(*size));
+        disks.sort_by_key(|(at, _)| *at);
+        let text = |id| matches.get_one::<String>(id).cloned();
+        let account = |user, file| {
+            let secret_file = matches.get_one::<PathBuf>(file)?.clone();
+            Some(Account { user: text(user)?, secret_file })
+        };
+        Self {
+            listen: text("listen").unwrap_or_else(|| DEFAULT_LISTEN.into()),
+            target: matches.get_one("target").cloned().expect("it has a default"),
+            disks: disks.into_iter().map(|(_, disk)| disk).collect(),
+            block_size: matches.get_one("block-size").copied().unwrap_or(512),
+            read_only: matches.get_flag("read-only"),
+            chap: account("chap", "secret-file"),
+            mutual: account("mutual-user", "mutual-secret-file"),
+            verbose: matches.get_flag("verbose"),
+        }
+    }
+}
+
+fn collect<T: Clone + Send + Sync + 'static>(
+    matches: &ArgMatches,
+    id: &str,
+    disks: &mut Vec<(usize, DiskSpec)>,
+    make: impl Fn(&T) -> DiskSpec,
+) {
+    let values = matches.get_many::<T>(id).into_iter().flatten();
+    let places = matches.indices_of(id).into_iter().flatten();
+    disks.extend(places.zip(values.map(make)));
+}
+
+fn command() -> Command {
+    let disk = |id: &'static str, value: &'static str, parser: ValueParser, help: &'static str| {
+        Arg::new(id)
+            .long(id)
+            .value_name(value)
+            .value_parser(parser)
+            .action(ArgAction::Append)
+            .group("disks")
+            .help(help)
+    };
+    let size = || ValueParser::new(parse_size);
+    Command::new("iscsi-target")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Serves disks as an iSCSI target until it is interrupted")
+        .after_help(
+            "The disks become LUN 0, 1, 2 and so on, in the order given. SIZE is a number of bytes, with K, M, G \
+             or T behind it in units of 1024.\n\nOne line on standard output tells the address once the target can be \
+             used.\n\nExit codes: 0 after SIGINT or SIGTERM, 1 if the target cannot be served, 2 if the command line \
+             makes no sense.",
+        )
+        .arg(
+            Arg::new("listen")
+                .long("listen")
+                .value_name("ADDR:PORT")
+                .default_value(DEFAULT_LISTEN)
+                .help("The address to listen on; port 0 means any free one"),
+        )
+        .arg(
+            Arg::new("target")
+                .long("target")
+                .value_name("IQN")
+                .default_value(DEFAULT_TARGET)
+                .value_parser(|name: &str| name.parse::<IscsiName>())
+                .help("The iSCSI name of the target"),
+        )
+        .arg(disk("ram", "SIZE", size(), "A disk in memory; it is lost at the end"))
+        .arg(disk("file", "PATH", value_parser!(PathBuf).into(), "A disk in a file or block device"))
+        .arg(disk("null", "SIZE", size(), "A disk of zeros that forgets what is written, to measure with"))
+        .group(ArgGroup::new("disks").required(true).multiple(true))
+        .arg(
+            Arg::new("block-size")
+                .long("block-size")
+                .value_name("BYTES")
+                .default_value("512")
+                .value_parser(block_size)
+                .help("Bytes in a block of every disk"),
+        )
+        .arg(
+            Arg::new("read-only")
+                .long("read-only")
+                .action(ArgAction::SetTrue)
+                .help("Refuse to write to memory and files"),
+        )
+        .arg(
+            Arg::new("chap")
+                .long("chap")
+                .value_name("USER")
+                .requires("secret-file")
+                .help("Let only this user in, after CHAP"),
+        )
+        .arg(
+            Arg::new("secret-file")
+                .long("secret-file")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .requires("chap")
+                .help("The secret of the user: the first line of this file"),
+        )
+        .arg(
+            Arg::new("mutual-user")
+                .long("mutual-user")
+                .value_name("USER")
+                .requires_all(["mutual-secret-file", "chap"])
+                .help("Prove to be this user to initiators that ask for it"),
+        )
+        .arg(
+            Arg::new("mutual-secret-file")
+                .long("mutual-secret-file")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .requires("mutual-user")
+                .help("The target's secret: the first line of this file"),
+        )
+        .arg(
+            Arg::new("verbose")
+                .long("verbose")
+                .short('v')
+                .action(ArgAction::SetTrue)
+                .help("Tell on standard error who comes and goes"),
+        )
+}
+
+fn block_size(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(size) if size.is_power_of_two() && (512..=65536).contains(&size) => Ok(size),
+        _ => Err("a block has 512, 1024, 2048, ... or 65536 bytes".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        let words = std::iter::once("iscsi-target").chain(line.split(' '));
+        Ok(Args::from_matches(&command().try_get_matches_from(words)?))
+    }
+
+    #[test]
+    fn disks_keep_their_order() {
+        let args = parse("--null 1G --ram 64M --file x --null 2K").unwrap();
+        let expected = [
+            DiskSpec::Null(1 << 30),
+            DiskSpec::Ram(64 << 20),
+            DiskSpec::File("x".into()),
+            DiskSpec::Null(2048),
+        ];
+        assert_eq!(args.disks, expected);
+        assert_eq!((args.listen.as_str(), args.block_size), (DEFAULT_LISTEN, 512));
+    }
+
+    #[test]
+    fn what_belongs_together_must_be_given_together() {
+        for line in [
+            "--listen 127.0.0.1:0",
+            "--ram 1M --chap user",
+            "--ram 1M --secret-file x",
+            "--ram 1M --mutual-user u --mutual-secret-file x",
+            "--ram 1Q",
+            "--ram 1M --block-size 520",
+            "--ram 1M --target nonsense",
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+        assert!(parse("--ram 1M --chap user --secret-file x").unwrap().chap.is_some());
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        command().debug_assert();
+    }
+}

@@ -1,0 +1,150 @@
+//! The one loop that moves bytes; it shares [`Transport`] and [`RecvBuf`] with the initiator's.
+
+pub use iscsi_core::driver::{RecvBuf, Transport};
+
+use iscsi_core::{Instant, Wants};
+
+use crate::conn::TargetConnection;
+use crate::target::Target;
+
+/// From this length on Data-Out is read straight into the disk's memory; below, one more copy is cheaper than one more call.
+const DIRECT: usize = 32 * 1024;
+
+/// How much is read behind a data segment that is read in place: its trailer and the next headers, but little of the next
+/// data segment, which will be read in place too.
+const BEHIND: usize = 512;
+
+/// Runs shown to the transport in one call.
+const RUNS: usize = TargetConnection::MAX_RUNS;
+
+/// Moves bytes both ways until nothing can move, or `budget` PDUs were received: acts on deadlines, sends, receives, sends again.
+///
+/// Never blocks and never waits. What it returns says when to call it next; it is also to be called when
+/// [`Target::changes`] has moved. When the connection [is closed](TargetConnection::is_closed) the stream is to be closed; when it
+/// [is finished](TargetConnection::is_finished), its sending side.
+///
+/// # Errors
+/// What the transport reported. The connection is then closed.
+pub fn pump<T: Transport>(
+    connection: &mut TargetConnection,
+    target: &mut Target<'_>,
+    scratch: &mut RecvBuf,
+    transport: &mut T,
+    now: Instant,
+    budget: usize,
+) -> Result<Wants, T::Error> {
+    connection.handle_timeout(target, now);
+    let mut budget = budget.max(1);
+    match turn(connection, target, scratch, transport, now, &mut budget) {
+        Ok(drained) => {
+            let mut wants = connection.wants();
+            // Bytes that were read already, or may be read, need no waiting for readiness.
+            wants.again = wants.read && (!scratch.is_empty() || !drained);
+            Ok(wants)
+        }
+        Err(error) => {
+            connection.closed(target);
+            Err(error)
+        }
+    }
+}
+
+/// One round of sending, receiving and sending. True if the transport has nothing more to read for now.
+fn turn<T: Transport>(
+    connection: &mut TargetConnection,
+    target: &mut Target<'_>,
+    scratch: &mut RecvBuf,
+    transport: &mut T,
+    now: Instant,
+    budget: &mut usize,
+) -> Result<bool, T::Error> {
+    let writable = flush(connection, target, transport, now)?;
+    let drained = fill(connection, target, scratch, transport, now, budget)?;
+    if writable {
+        flush(connection, target, transport, now)?;
+    }
+    Ok(drained)
+}
+
+/// Sends until the transport takes no more or there is no more. True if the transport would take more.
+fn flush<T: Transport>(
+    connection: &mut TargetConnection,
+    target: &mut Target<'_>,
+    transport: &mut T,
+    now: Instant,
+) -> Result<bool, T::Error> {
+    loop {
+        let mut runs: [&[u8]; RUNS] = [&[]; RUNS];
+        let shown = connection.poll_transmit(target, &mut runs, now);
+        let Some(runs) = runs.get(..shown).filter(|runs| !runs.is_empty()) else { return Ok(true) };
+        let Some(n) = transport.send(runs)? else { return Ok(false) };
+        connection.transmitted(n);
+    }
+}
+
+/// Receives until the transport has no more, the budget is spent or input has to wait. True if the transport is drained.
+fn fill<T: Transport>(
+    connection: &mut TargetConnection,
+    target: &mut Target<'_>,
+    scratch: &mut RecvBuf,
+    transport: &mut T,
+    now: Instant,
+    budget: &mut usize,
+) -> Result<bool, T::Error> {
+    while !connection.is_closed() {
+        if !scratch.is_empty() {
+            let used = connection.receive(scratch.filled(), budget, target, now);
+            scratch.consume(used);
+            if !scratch.is_empty() {
+                return Ok(false);
+            }
+        }
+        if *budget == 0 {
+            return Ok(false);
+        }
+        if connection.is_paused() || connection.is_closed() {
+            return Ok(true);
+        }
+        let direct = connection.direct_len(target) >= DIRECT || scratch.capacity() == 0;
+        let behind = if direct { BEHIND } else { usize::MAX };
+        let scratch_space = scratch.space(behind);
+        let mut offered = scratch_space.len();
+        let received = if direct {
+            let place = connection.recv_space(target);
+            let place_len = place.len();
+            offered += place_len;
+            let received = transport.recv([place, scratch_space])?;
+            if let Some(n) = received {
+                let placed = n.min(place_len);
+                let before = connection.counters().pdus_received;
+                connection.received(placed, target, now);
+                if connection.counters().pdus_received != before {
+                    *budget -= 1;
+                }
+                scratch.filled_by(n - placed);
+            }
+            received
+        } else {
+            let received = transport.recv([&mut [], scratch_space])?;
+            scratch.filled_by(received.unwrap_or(0));
+            received
+        };
+        match received {
+            None => return Ok(true),
+            Some(0) => {
+                connection.received_eof(target);
+                return Ok(true);
+            }
+            // Less than there was room for: the transport is drained.
+            Some(n) if n < offered => {
+                if !scratch.is_empty() {
+                    let used = connection.receive(scratch.filled(), budget, target, now);
+                    scratch.consume(used);
+                }
+                return Ok(scratch.is_empty());
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(true)
+}
