@@ -1,0 +1,381 @@
+//! One session, its connection and its socket: what every blocking type of this crate drives.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::net::TcpStream;
+use std::time;
+
+use iscsi_core::auth::Entropy;
+use iscsi_core::driver::{NonBlocking, RecvBuf, pump};
+use iscsi_core::wire::AsyncEvent;
+use iscsi_core::{
+    Action, Buffers, Command, Config, ConnectionState, Event, InlineConnection, Instant,
+    LostReason, Portal, Session, SessionState, SubmitError, TaskId, Timer, Wants,
+};
+use rustix::event::{PollFd, PollFlags};
+
+use crate::error::Error;
+use crate::login::LoginFailure;
+use crate::net::{Attempt, ConnectError, Dialing, Step};
+use crate::options::Options;
+use crate::wait::{Waker, poll_until};
+
+/// PDUs received in one turn: enough to make turns cheap, few enough to look at new requests often.
+const BUDGET: usize = 256;
+
+/// Bytes read at once when they are many small answers: fifteen of 4 KiB. Four times the engine's usual size takes a tenth less CPU
+/// time for each, and is still small beside a second-level cache.
+const SCRATCH: usize = 64 << 10;
+
+/// Asynchronous messages that are kept for the application; the oldest goes first.
+pub(crate) const NOTICES: usize = 32;
+
+/// Away for longer than this, the engine is shown what has arrived before it is shown the time: an answer that waited in the
+/// socket while the program was doing something else is not late.
+const AWAY: Duration = Duration::from_millis(100);
+
+/// An asynchronous message of the target (RFC 7143 section 11.9). The engine has done already what the protocol asks for.
+///
+/// ```
+/// use iscsi_core::wire::AsyncEvent;
+/// use iscsi_runtime_std::Notice;
+/// let notice = Notice { event: AsyncEvent::LogoutRequested { seconds: 3 }, sense: Box::default() };
+/// assert!(notice.sense.is_empty());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What happened.
+    pub event: AsyncEvent,
+    /// Sense data of a SCSI event; empty for all others.
+    pub sense: Box<[u8]>,
+}
+
+/// A connected, non-blocking socket.
+#[derive(Debug)]
+struct Tcp {
+    stream: NonBlocking<TcpStream>,
+    peer: SocketAddr,
+}
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) session: Box<Session>,
+    pub(crate) connection: Box<InlineConnection>,
+    scratch: Box<RecvBuf>,
+    tcp: Option<Tcp>,
+    dialing: Option<Dialing>,
+    pub(crate) waker: Arc<Waker>,
+    options: Options,
+    origin: time::Instant,
+    /// When the engine was last told the time.
+    told: Instant,
+    /// What the system said when the last connection ended.
+    cause: Option<Error>,
+    pub(crate) notices: VecDeque<Notice>,
+}
+
+impl Engine {
+    pub(crate) fn new(config: Config, options: &Options) -> Result<Self, Error> {
+        let waker = Waker::new().map_err(|error| Error::io(Step::Waker, None, error))?;
+        let mut session = Session::boxed(options.depth);
+        session.configure(config)?;
+        let mut connection = Box::new(InlineConnection::new());
+        connection.set_trace(options.trace);
+        Ok(Self {
+            session,
+            connection,
+            scratch: Box::new(RecvBuf::new([0; SCRATCH])),
+            tcp: None,
+            dialing: None,
+            waker: Arc::new(waker),
+            options: options.clone(),
+            origin: time::Instant::now(),
+            told: Instant::ZERO,
+            cause: None,
+            notices: VecDeque::new(),
+        })
+    }
+
+    /// Opens the session and waits until it is logged in.
+    pub(crate) fn log_in(&mut self, portal: Portal) -> Result<(), Error> {
+        self.open(portal)?;
+        loop {
+            let wants = self.turn(&mut iscsi_core::NoBuffers);
+            match self.session.state() {
+                SessionState::LoggedIn => return Ok(()),
+                SessionState::Failed(reason) => return Err(self.failure(reason)),
+                SessionState::Closed => return Err(self.failure(LostReason::LoggedOut)),
+                _ => self.wait(wants, None)?,
+            }
+        }
+    }
+
+    /// Opens the session.
+    pub(crate) fn open(&mut self, portal: Portal) -> Result<(), Error> {
+        let now = self.now();
+        self.cause = None;
+        self.session.open(portal, now)?;
+        Ok(())
+    }
+
+    /// Logs out and waits for the end, at most for the configured time.
+    pub(crate) fn log_out(&mut self) -> Result<(), Error> {
+        self.catch_up(&mut iscsi_core::NoBuffers);
+        let now = self.now();
+        match self.session.logout(now) {
+            Ok(()) | Err(SubmitError::LoggingOut) => {}
+            Err(error) => return Err(self.refusal(error)),
+        }
+        loop {
+            let wants = self.turn(&mut iscsi_core::NoBuffers);
+            while self.session.poll_event().is_some() {}
+            match self.session.state() {
+                SessionState::Closed => return Ok(()),
+                SessionState::Failed(reason) => return Err(self.failure(reason)),
+                _ => self.wait(wants, None)?,
+            }
+        }
+    }
+
+    /// The time, which the engine then knows.
+    pub(crate) fn now(&mut self) -> Instant {
+        let micros = u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.told = Instant::from_micros(micros);
+        self.told
+    }
+
+    pub(crate) fn submit(&mut self, command: &Command<'_>) -> Result<TaskId, Error> {
+        let now = self.now();
+        self.session.submit(command, now).map_err(|error| self.refusal(error))
+    }
+
+    /// Takes the memory of a task away: nobody waits for it any more.
+    pub(crate) fn revoke(&mut self, task: TaskId) {
+        let now = self.now();
+        // It may have ended by itself, which is as good.
+        let _ = self.connection.revoke(task, &mut self.session, now);
+    }
+
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref().map(|tcp| tcp.peer)
+    }
+
+    /// Why the session no longer takes requests; the reason of its end says more than the refusal.
+    pub(crate) fn refusal(&self, error: SubmitError) -> Error {
+        match self.session.state() {
+            SessionState::Failed(reason) if error == SubmitError::NotOpen => self.failure(reason),
+            _ => Error::Submit(error),
+        }
+    }
+
+    /// The error for a task or session that was lost for this reason.
+    pub(crate) fn failure(&self, reason: LostReason) -> Error {
+        let caused = matches!(
+            reason,
+            LostReason::ConnectFailed
+                | LostReason::Transport
+                | LostReason::TimedOut(Timer::Connect)
+        );
+        if let Some(cause) = self.cause.as_ref().filter(|_| caused) {
+            return cause.clone();
+        }
+        match LoginFailure::of(reason, self.session.config()) {
+            Some(failure) => Error::Login(failure),
+            None => Error::Lost(reason),
+        }
+    }
+}
+
+/// Moving bytes.
+impl Engine {
+    /// Does everything that can be done without waiting. Events are to be taken afterwards, before [`wait`](Self::wait).
+    pub(crate) fn turn(&mut self, buffers: &mut (impl Buffers + ?Sized)) -> Wants {
+        self.catch_up(buffers);
+        self.act();
+        let now = self.now();
+        let mut wants = self.pump(buffers, now);
+        if self.take_notices() {
+            // Input may have waited for this.
+            wants.again |= self.tcp.is_some();
+        }
+        if self.act() {
+            wants.again = true;
+        }
+        wants
+    }
+
+    /// After time away: first what arrived meanwhile, with the old time.
+    pub(crate) fn catch_up(&mut self, buffers: &mut (impl Buffers + ?Sized)) {
+        let told = self.told;
+        if self.tcp.is_some() && self.now().saturating_since(told) > AWAY {
+            let _ = self.pump(buffers, told);
+        }
+    }
+
+    fn pump(&mut self, buffers: &mut (impl Buffers + ?Sized), now: Instant) -> Wants {
+        let Some(tcp) = &mut self.tcp else {
+            self.session.handle_timeout(now);
+            return Wants { deadline: self.session.poll_timeout(), ..Wants::default() };
+        };
+        let (connection, session) = (&mut self.connection, &mut self.session);
+        match pump(connection, session, buffers, &mut self.scratch, &mut tcp.stream, now, BUDGET) {
+            Ok(wants) => wants,
+            Err(error) => {
+                self.cause = Some(Error::io(Step::Transfer, Some(tcp.peer), error));
+                Wants { again: true, ..Wants::default() }
+            }
+        }
+    }
+
+    /// True if a message was taken.
+    fn take_notices(&mut self) -> bool {
+        let mut any = false;
+        while let Some(notice) = self.connection.poll_async() {
+            any = true;
+            if self.notices.len() == NOTICES {
+                self.notices.pop_front();
+            }
+            let notice = Notice { event: notice.event, sense: notice.sense.into() };
+            self.notices.push_back(notice);
+        }
+        any
+    }
+
+    /// Does what the engine asks for. True if there was something.
+    fn act(&mut self) -> bool {
+        let mut any = false;
+        while let Some(action) = self.session.poll_action() {
+            any = true;
+            match action {
+                Action::Disconnect => {
+                    if let Some(dialing) = self.dialing.take() {
+                        self.cause = Some(Error::Connect(Arc::new(dialing.time_out())));
+                    }
+                    self.hang_up();
+                }
+                Action::Connect => self.dial(),
+                _ => {}
+            }
+        }
+        let Some(result) = self.dialing.as_mut().and_then(Dialing::poll) else { return any };
+        self.dialing = None;
+        match result {
+            Ok((stream, peer)) => self.connected(Tcp { stream: NonBlocking(stream), peer }),
+            Err(error) => self.connect_failed(Error::Connect(Arc::new(error))),
+        }
+        true
+    }
+
+    fn hang_up(&mut self) {
+        self.tcp = None;
+        self.scratch.clear();
+    }
+
+    fn dial(&mut self) {
+        self.hang_up();
+        let Some(portal) = self.session.portal().cloned() else { return };
+        let limit = self.session.config().timeouts().connect;
+        let started = Dialing::start(portal.clone(), &self.options.tcp, limit, &self.waker);
+        match started {
+            Ok(dialing) => self.dialing = Some(dialing),
+            Err(attempt) => self.connect_failed(not_started(portal, attempt)),
+        }
+    }
+
+    fn connected(&mut self, tcp: Tcp) {
+        let mut bytes = [0; 64];
+        if let Err(error) = getrandom::fill(&mut bytes) {
+            self.connect_failed(Error::io(Step::Random, Some(tcp.peer), error.into()));
+            return;
+        }
+        self.tcp = Some(tcp);
+        let now = self.now();
+        self.connection.opened(&mut self.session, Entropy::new(bytes), now);
+    }
+
+    fn connect_failed(&mut self, cause: Error) {
+        self.cause = Some(cause);
+        self.session.connect_failed();
+    }
+}
+
+fn not_started(portal: Portal, attempt: Attempt) -> Error {
+    Error::Connect(Arc::new(ConnectError { portal, attempts: vec![attempt], timed_out: false }))
+}
+
+/// Waiting.
+impl Engine {
+    /// Waits for what [`turn`](Self::turn) said, at most until `until`; returns at once if there is nothing to wait for.
+    pub(crate) fn wait(&mut self, wants: Wants, until: Option<Instant>) -> Result<(), Error> {
+        self.waker.arm();
+        let nothing = self.tcp.is_none() && wants.deadline.or(until).is_none();
+        let result = match &self.dialing {
+            Some(dialing) if dialing.is_done() => Ok(()),
+            None if nothing => Ok(()),
+            dialing => {
+                let wakeable = dialing.is_some();
+                self.sleep(wants, until, wakeable)
+            }
+        };
+        self.waker.disarm();
+        result
+    }
+
+    /// Whether a connection that was being made stands, or could not be made.
+    pub(crate) fn has_dialed(&self) -> bool {
+        self.dialing.as_ref().is_some_and(Dialing::is_done)
+    }
+
+    /// Waits like [`wait`](Self::wait), and for the waker, which must have been armed before the last look for work.
+    pub(crate) fn sleep(
+        &mut self,
+        mut wants: Wants,
+        until: Option<Instant>,
+        wakeable: bool,
+    ) -> Result<(), Error> {
+        // Submitting and taking events may have changed what the connection waits for.
+        let again = wants.again;
+        if self.tcp.is_some() && self.connection.state() != ConnectionState::Closed {
+            wants = self.connection.wants(&self.session);
+        }
+        if again {
+            return Ok(());
+        }
+        let before = self.told;
+        let deadline = [wants.deadline, until].into_iter().flatten().min();
+        let time = deadline.map(|at| at.saturating_since(self.now()));
+        self.told = before;
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::IN, wants.read);
+        events.set(PollFlags::OUT, wants.write);
+        let waker = PollFd::new(&self.waker, PollFlags::IN);
+        let polled = match &self.tcp {
+            Some(tcp) => {
+                let mut fds = [PollFd::new(&tcp.stream.0, events), waker];
+                let used = if wakeable { 2 } else { 1 };
+                poll_until(&mut fds[..used], time)
+            }
+            None => poll_until(&mut [waker], time),
+        };
+        polled.map_err(|error| Error::io(Step::Wait, self.peer(), error))
+    }
+}
+
+/// The end of a task, as told by an event.
+pub(crate) enum TaskEnd<'a> {
+    Done(iscsi_core::TaskOutcome, &'a [u8]),
+    Lost(LostReason),
+}
+
+impl<'a> TaskEnd<'a> {
+    /// The task that this event ends, if it ends one.
+    pub(crate) fn of(event: Event<'a>) -> Option<(TaskId, Self)> {
+        match event {
+            Event::TaskDone { task, outcome, sense } => Some((task, Self::Done(outcome, sense))),
+            Event::TaskLost { task, reason } => Some((task, Self::Lost(reason))),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! A session for many threads.
+
+mod driver;
+mod inbox;
+mod reply;
+mod request;
+mod shared_disk;
+
+use alloc::sync::Arc;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::thread;
+use std::time::Instant;
+
+use iscsi_core::wire::TaskManagementResponseCode;
+use iscsi_core::{Command, Counters, Negotiated, SessionState, TaskManagement};
+
+use crate::client::Client;
+use crate::disk::Unit;
+use crate::engine::Notice;
+use crate::error::Error;
+use crate::net::Step;
+use crate::scsi::Completed;
+use driver::Driver;
+use inbox::Inbox;
+use reply::{Receiver, Sender};
+use request::{CommandJob, OwnedCommand, Request};
+pub use request::{Failed, Payload};
+pub use shared_disk::SharedDisk;
+
+/// A logged-in session for many threads: a driver thread owns it, handles are cloned and sent anywhere.
+///
+/// Memory goes in with a request and comes back with its end, also after an error. No lock is held while bytes move, and requests
+/// that come while the driver is busy cost no system call. The driver answers the target's pings whatever the
+/// other threads do.
+///
+/// When the last handle is dropped the driver finishes what is under way, logs out and ends, in the background.
+/// [`shut_down`](Self::shut_down) does so in the foreground.
+///
+/// ```no_run
+/// use iscsi_core::{Command, Lun, Transfer};
+/// use iscsi_runtime_std::{Client, Error, Handle, Payload};
+///
+/// /// Reads the same block from four threads.
+/// fn read(client: Client) -> Result<(), Error> {
+///     let handle = Handle::new(client)?;
+///     let threads = [0, 1, 2, 3].map(|_| {
+///         let handle = handle.clone();
+///         std::thread::spawn(move || {
+///             let cdb = [0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+///             let command = Command::new(Lun::ZERO, &cdb, Transfer::In(512));
+///             handle.execute(&command, Payload::In(vec![0; 512]))
+///         })
+///     });
+///     for thread in threads {
+///         let (completed, payload) = thread.join().unwrap()?;
+///         completed.good()?;
+///         assert_eq!(payload.into_bytes().len(), 512);
+///     }
+///     handle.shut_down()
+/// }
+/// # let _ = read;
+/// ```
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<Owner>);
+
+/// What the last handle takes along.
+#[derive(Debug)]
+struct Owner(Arc<Inbox>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Handle {
+    /// Starts a driver thread for a session.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no thread to be had; the session is then closed.
+    pub fn new(client: Client) -> Result<Self, Error> {
+        Self::start(client, None)
+    }
+
+    fn start(client: Client, unit: Option<Unit>) -> Result<Self, Error> {
+        let inbox = Arc::new(Inbox::new(client.engine.waker.clone()));
+        let portal = client.portal().clone();
+        let driver = Driver::new(client.engine, portal, unit, inbox.clone());
+        thread::Builder::new()
+            .name("iscsi-session".into())
+            .spawn(|| driver.run())
+            .map_err(|error| Error::io(Step::Thread, None, error))?;
+        Ok(Self(Arc::new(Owner(inbox))))
+    }
+
+    /// Executes one command. Whatever status the device gives is `Ok`; [`Completed::good`] makes an error of all but GOOD.
+    ///
+    /// # Errors
+    /// [`Failed`] with the memory, for the reasons of [`Client::execute`].
+    pub fn execute(
+        &self,
+        command: &Command<'_>,
+        payload: Payload,
+    ) -> Result<(Completed, Payload), Failed> {
+        self.submit(command, payload).wait()
+    }
+
+    /// Hands a command to the driver. The ticket says how it ended; dropped, nobody is told, and the command is executed all the
+    /// same.
+    ///
+    /// Commands beyond the session's depth wait, in their order, with their memory.
+    pub fn submit(&self, command: &Command<'_>, payload: Payload) -> Ticket<(Completed, Payload)> {
+        let (ticket, request) = prepare(command, payload);
+        self.0.0.push(request);
+        ticket
+    }
+
+    /// Hands many commands to the driver at once, with one wake-up.
+    pub fn submit_all<'a>(
+        &self,
+        commands: impl IntoIterator<Item = (Command<'a>, Payload)>,
+    ) -> Vec<Ticket<(Completed, Payload)>> {
+        let prepared = commands.into_iter().map(|(command, payload)| prepare(&command, payload));
+        let (tickets, requests): (Vec<_>, Vec<_>) = prepared.unzip();
+        self.0.0.push(requests.into_iter().flatten());
+        tickets
+    }
+
+    /// Asks the target for a task management function and waits for its answer; one at a time, others wait.
+    ///
+    /// # Errors
+    /// If there was no answer, or the session does not take the function; a refusal by the target is `Ok`.
+    pub fn task_management(
+        &self,
+        request: TaskManagement,
+    ) -> Result<TaskManagementResponseCode, Error> {
+        self.ask(|sender| Request::TaskManagement(request, sender))?
+    }
+
+    /// Asks the target for a sign of life, and waits for it. Returns how long it took.
+    ///
+    /// # Errors
+    /// What ended the session, at the latest after the configured time for pings.
+    pub fn ping(&self) -> Result<Duration, Error> {
+        self.ask(Request::Ping)?
+    }
+
+    /// Logs in again after the session has failed or the target has ended it. Does nothing if it stands.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect`].
+    pub fn reconnect(&self) -> Result<(), Error> {
+        self.ask(Request::Reconnect)?
+    }
+
+    /// Where the session stands.
+    ///
+    /// # Errors
+    /// [`Error::ShutDown`]
+    pub fn status(&self) -> Result<Status, Error> {
+        self.ask(Request::Status)
+    }
+
+    /// The oldest message of the target that was not taken.
+    pub fn take_notice(&self) -> Option<Notice> {
+        self.0.0.take_notice()
+    }
+
+    /// Finishes what is under way, logs out and ends the driver thread. Later requests, of any handle, end with [`Error::ShutDown`].
+    ///
+    /// # Errors
+    /// What kept the target from confirming the logout; the connection is closed all the same.
+    pub fn shut_down(&self) -> Result<(), Error> {
+        self.0.0.close();
+        self.0.0.wait_for_end()
+    }
+
+    fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Result<T, Error> {
+        let (sender, receiver) = reply::channel();
+        self.0.0.push([request(sender)]);
+        receiver.wait().ok_or(Error::ShutDown)
+    }
+}
+
+/// The request for a command, or no request if the ticket has its answer already.
+fn prepare(
+    command: &Command<'_>,
+    mut payload: Payload,
+) -> (Ticket<(Completed, Payload)>, Option<Request>) {
+    let refusal = payload.lend().check(command).err();
+    let (job, receiver) = CommandJob::new(payload);
+    let request = match refusal {
+        Some(error) => {
+            job.end(Err(error));
+            None
+        }
+        None => Some(Request::Execute(OwnedCommand::new(command), job)),
+    };
+    (Ticket(receiver), request)
+}
+
+/// A command that was handed to a [`Handle`], or a request to a [`SharedDisk`]. Dropped, it lets go of the result; what was asked is
+/// done all the same.
+///
+/// ```no_run
+/// use iscsi_core::{Command, Lun, Transfer};
+/// use iscsi_runtime_std::{Failed, Handle, Payload};
+///
+/// fn flush_later(handle: &Handle) -> Result<(), Failed> {
+///     let synchronize_cache = [0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+///     let command = Command::new(Lun::ZERO, &synchronize_cache, Transfer::None);
+///     let ticket = handle.submit(&command, Payload::None);
+///     // ... something else ...
+///     let (completed, _) = ticket.wait()?;
+///     println!("{:?}", completed.outcome.status());
+///     Ok(())
+/// }
+/// # let _ = flush_later;
+/// ```
+#[derive(Debug)]
+#[must_use = "the result tells whether it was done"]
+pub struct Ticket<T>(Receiver<Result<T, Failed>>);
+
+impl<T> Ticket<T> {
+    /// Whether [`wait`](Self::wait) would return at once.
+    pub fn is_done(&self) -> bool {
+        self.0.is_ready()
+    }
+
+    /// Waits for the end: at the latest after the time limits for commands and for aborting them.
+    ///
+    /// # Errors
+    /// [`Failed`] with the memory.
+    pub fn wait(self) -> Result<T, Failed> {
+        answer(self.0.wait())
+    }
+
+    /// Waits for some time; `Err` is the ticket again, if the end has not come by then.
+    ///
+    /// # Errors
+    /// The ticket, to wait longer.
+    pub fn wait_for(self, time: Duration) -> Result<Result<T, Failed>, Self> {
+        match self.0.wait_until(Instant::now() + time) {
+            Ok(end) => Ok(answer(end)),
+            Err(receiver) => Err(Self(receiver)),
+        }
+    }
+}
+
+/// A job always answers, also when it is dropped; nothing comes only from a receiver that was used up.
+fn answer<T>(end: Option<Result<T, Failed>>) -> Result<T, Failed> {
+    end.unwrap_or(Err(Failed { error: Error::ShutDown, payload: Payload::None }))
+}
+
+/// Where a session stands, from [`Handle::status`].
+///
+/// ```no_run
+/// # fn handle() -> iscsi_runtime_std::Handle { unimplemented!() }
+/// let status = handle().status()?;
+/// println!("{:?}, {} PDUs received", status.state, status.counters.pdus_received);
+/// # Ok::<(), iscsi_runtime_std::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Status {
+    /// The state of the session.
+    pub state: SessionState,
+    /// What was negotiated at the last login.
+    pub negotiated: Negotiated,
+    /// What the connection counted so far.
+    pub counters: Counters,
+    /// The address of the target; `None` without a connection.
+    pub peer: Option<SocketAddr>,
+    /// Commands that the session has.
+    pub in_use: usize,
+    /// How many it can have.
+    pub capacity: usize,
+}

@@ -1,0 +1,30 @@
+//! What a session needs beside its configuration.
+
+use iscsi_core::Trace;
+
+use crate::net::TcpOptions;
+
+/// Settings of the runtime, beside the [`Config`](iscsi_core::Config) of the session.
+///
+/// ```
+/// use iscsi_runtime_std::Options;
+/// let mut options = Options::default();
+/// options.depth = 128;
+/// assert!(options.trace.is_none());
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// Settings of the sockets.
+    pub tcp: TcpOptions,
+    /// How many commands may be under way at once: 32 unless set, rounded up to 8, 32, 128, 512 or 2048.
+    pub depth: usize,
+    /// Sees the header of every PDU of every connection.
+    pub trace: Option<Trace>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { tcp: TcpOptions::default(), depth: 32, trace: None }
+    }
+}
