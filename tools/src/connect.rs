@@ -1,0 +1,260 @@
+//! From a URL to a session, with the environment and the options in between.
+
+use core::fmt;
+use std::io::Write;
+
+use iscsi_core::config::Timeouts;
+use iscsi_core::url::{IscsiUrl, PortalUrl, UrlCredentials, UrlError};
+use iscsi_core::wire::{Bhs, Pretty};
+use iscsi_core::{Config, ConfigBuilder, Direction, IscsiName, LostReason, Portal, ProtocolError, Trace};
+use iscsi_runtime_std::{Client, Discovery, Error, LoginFailure, Options, discover};
+
+use crate::args::{Common, Negotiation};
+use crate::env::Environment;
+use crate::output::{Outcome, Stop, complain};
+use crate::unit::Unit;
+
+/// From this debug level on PDUs are printed.
+const TRACE_LEVEL: u8 = 6;
+
+/// Everything that sessions of one run have in common.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    tool: &'static str,
+    name: IscsiName,
+    negotiation: Negotiation,
+    timeouts: Timeouts,
+    environment: Environment,
+    options: Options,
+    debug: u8,
+}
+
+impl Setup {
+    /// From the options and the environment. Unless it is told otherwise a tool calls itself as libiscsi's tool of that name does:
+    /// targets may have been told to let that name in.
+    pub(crate) fn new(
+        tool: &'static str,
+        common: &Common,
+        negotiation: &Negotiation,
+    ) -> Outcome<Self> {
+        let environment = Environment::read()?;
+        let default = format!("iqn.2007-10.com.github:sahlberg:libiscsi:{tool}");
+        let name = common.initiator_name.as_ref().or(environment.initiator_name.as_ref());
+        let name = name.unwrap_or(&default);
+        let name = IscsiName::from_typed(name).map_err(|error| {
+            let remedy = "a name looks like iqn.2001-04.com.example:host, eui. and 16 hex digits, or naa. and 16 or 32";
+            Stop::with_remedy(format!("initiator name {name:?}: {error}"), remedy)
+        })?;
+        let debug = common.debug.or(environment.debug).unwrap_or(0);
+        let mut options = Options::default();
+        options.tcp = environment.tcp().clone();
+        options.trace = (debug >= TRACE_LEVEL).then_some(trace);
+        let timeouts = match common.timeout {
+            None => Timeouts::DEFAULT,
+            Some(time) => Timeouts {
+                connect: time,
+                login: time,
+                command: Some(time),
+                task_management: time,
+                text: time,
+                logout: time,
+                nop_interval: Timeouts::DEFAULT.nop_interval,
+                nop_timeout: time,
+                progress: time,
+            },
+        };
+        let negotiation = negotiation.clone();
+        Ok(Self { tool, name, negotiation, timeouts, environment, options, debug })
+    }
+
+    /// How many commands a session may have under way.
+    pub(crate) const fn set_depth(&mut self, depth: usize) {
+        self.options.depth = depth;
+    }
+
+    /// The name to log in with.
+    pub(crate) const fn name(&self) -> &IscsiName {
+        &self.name
+    }
+
+    /// The time limits.
+    pub(crate) const fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// What sees every PDU, if somebody wants to.
+    pub(crate) const fn trace(&self) -> Option<Trace> {
+        self.options.trace
+    }
+
+    /// Asks a portal for its targets.
+    pub(crate) fn discover(&self, url: &PortalUrl) -> Outcome<Discovery> {
+        let config = self.config(&url.config(self.name.clone())?)?;
+        self.say(format_args!("discovery at {}", url.portal));
+        let scope = iscsi_core::DiscoveryScope::All;
+        discover(config, url.portal.clone(), scope, &self.options)
+            .map_err(|error| explain(&error).about(format_args!("discovery at {url}")))
+    }
+
+    /// Opens a session with the target of a URL.
+    pub(crate) fn open(&self, url: &IscsiUrl) -> Outcome<Unit> {
+        let config = self.config(&url.config(self.name.clone())?)?;
+        let client = self.log_in(config, &url.portal).map_err(|stop| stop.about(url))?;
+        let unit = Unit::new(client, url.lun, url.to_string());
+        match &url.options.force_usn {
+            Some(serial) => unit.with_serial(serial),
+            None => Ok(unit),
+        }
+    }
+
+    /// Opens a session with a discovered target, with the credentials that discovery was made with.
+    pub(crate) fn open_target(
+        &self,
+        target: IscsiName,
+        portal: &Portal,
+        discovery: &PortalUrl,
+    ) -> Outcome<Client> {
+        let mut builder = Config::normal(self.name.clone(), target);
+        if let Some(chap) = discovery.credentials.chap()? {
+            builder = builder.chap(chap);
+        }
+        if let Some(digests) = discovery.options.header_digest {
+            builder = builder.header_digest(digests);
+        }
+        if let Some(digests) = discovery.options.data_digest {
+            builder = builder.data_digest(digests);
+        }
+        let config = self.config(&builder)?;
+        self.log_in(config, portal)
+    }
+
+    /// Reads the URL of a portal, with the environment's credentials where it has none.
+    pub(crate) fn portal_url(&self, text: &str) -> Outcome<PortalUrl> {
+        let mut url = PortalUrl::parse(text).map_err(|error| {
+            wrong_url(text, error, "a portal's URL is iscsi://[user[%password]@]host[:port]")
+        })?;
+        self.complete(&mut url.credentials)?;
+        Ok(url)
+    }
+
+    /// Reads the URL of a logical unit.
+    pub(crate) fn unit_url(&self, text: &str) -> Outcome<IscsiUrl> {
+        let mut url = IscsiUrl::parse(text).map_err(|error| {
+            let form = "a unit's URL is iscsi://[user[%password]@]host[:port]/target/lun";
+            wrong_url(text, error, form)
+        })?;
+        self.complete(&mut url.credentials)?;
+        Ok(url)
+    }
+
+    fn complete(&self, credentials: &mut UrlCredentials) -> Outcome<()> {
+        self.environment.complete(credentials);
+        // What is missing or does not fit is said before anything is connected.
+        credentials.chap()?;
+        Ok(())
+    }
+
+    fn config(&self, builder: &ConfigBuilder) -> Outcome<Config> {
+        let builder = self.negotiation.apply(builder.clone()).timeouts(self.timeouts);
+        let config = builder.build()?;
+        for notice in config.notices() {
+            self.say(format_args!("note: {notice}"));
+        }
+        Ok(config)
+    }
+
+    fn log_in(&self, config: Config, portal: &Portal) -> Outcome<Client> {
+        self.say(format_args!("connecting to {portal} as {}", self.name));
+        let user = config.chap().map(|chap| chap.user().to_owned());
+        let client = Client::connect_with(config, portal.clone(), &self.options).map_err(|error| {
+            match (&error, user) {
+                (Error::Login(LoginFailure::CredentialsRefused(_)), Some(user)) => {
+                    explain(&error).about(format_args!("CHAP user {user:?}"))
+                }
+                _ => explain(&error),
+            }
+        })?;
+        let negotiated = client.negotiated();
+        self.say(format_args!("logged in: {}", Parameters(negotiated)));
+        Ok(client)
+    }
+
+    /// Prints what happens, if that was asked for.
+    fn say(&self, message: fmt::Arguments<'_>) {
+        if self.debug > 0 {
+            complain(self.tool, message);
+        }
+    }
+}
+
+/// The negotiated parameters in one line, by their names in RFC 7143.
+pub(crate) struct Parameters<'a>(pub(crate) &'a iscsi_core::Negotiated);
+
+impl fmt::Display for Parameters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let p = self.0;
+        let yes_no = |yes| if yes { "Yes" } else { "No" };
+        write!(f, "HeaderDigest={:?} DataDigest={:?}", p.header_digest, p.data_digest)?;
+        write!(f, " ImmediateData={}", yes_no(p.immediate_data))?;
+        write!(f, " InitialR2T={}", yes_no(p.initial_r2t))?;
+        write!(f, " FirstBurstLength={}", p.first_burst_length)?;
+        write!(f, " MaxBurstLength={}", p.max_burst_length)?;
+        write!(f, " MaxRecvDataSegmentLength={}", p.initiator_max_recv_data_segment_length)?;
+        write!(f, " (target {})", p.target_max_recv_data_segment_length)?;
+        write!(f, " MaxOutstandingR2T={}", p.max_outstanding_r2t)
+    }
+}
+
+/// Prints the header of a PDU.
+fn trace(direction: Direction, bhs: &Bhs) {
+    let arrow = match direction {
+        Direction::Sent => "->",
+        Direction::Received => "<-",
+    };
+    let _ = writeln!(std::io::stderr(), "{arrow} {}", Pretty::new(bhs));
+}
+
+fn wrong_url(text: &str, error: UrlError, form: &str) -> Stop {
+    Stop::with_remedy(error.show(text).to_string(), form)
+}
+
+impl From<iscsi_core::auth::CredentialsError> for Stop {
+    fn from(error: iscsi_core::auth::CredentialsError) -> Self {
+        Self::with_remedy(error.to_string(), CREDENTIALS)
+    }
+}
+
+impl From<iscsi_core::ConfigError> for Stop {
+    fn from(error: iscsi_core::ConfigError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+const CREDENTIALS: &str = "credentials stand in the URL (iscsi://user%password@host/..., for the target \
+                           ?target_user=...&target_password=...) or in LIBISCSI_CHAP_USERNAME, _PASSWORD, \
+                           _TARGET_USERNAME and _TARGET_PASSWORD";
+
+/// A failure of the runtime, with what can be done about it.
+pub(crate) fn explain(error: &Error) -> Stop {
+    let remedy = match error {
+        Error::Connect(_) => "check host and port (3260 unless the URL names one), and that the target is running",
+        Error::Login(
+            LoginFailure::CredentialsMissing(_)
+            | LoginFailure::CredentialsRefused(_)
+            | LoginFailure::TargetSecret(_)
+            | LoginFailure::TargetUser
+            | LoginFailure::TargetUnproven(_),
+        ) => CREDENTIALS,
+        Error::Login(LoginFailure::NotAllowed(_)) => {
+            "the target lets only certain initiators in: name one with -i or ISCSI_INITIATOR_NAME"
+        }
+        Error::Login(LoginFailure::NoSuchTarget(_)) => "iscsi-ls shows the targets of a portal",
+        Error::Login(LoginFailure::Protocol(_))
+        | Error::Lost(LostReason::Protocol(ProtocolError::Login(_))) => {
+            "the target broke a rule of the negotiation; other values may spare it that (--help, Negotiation)"
+        }
+        Error::Lost(LostReason::TimedOut(_)) => "--timeout SECONDS allows more time",
+        _ => return Stop::failed(error.to_string()),
+    };
+    Stop::with_remedy(error.to_string(), remedy)
+}

@@ -1,0 +1,189 @@
+//! Reading and writing at the same time: two threads, and a fixed set of buffers that goes round between them.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvError, Sender, TryRecvError, channel};
+use std::thread;
+
+use crate::dd::sink::Sink;
+use crate::dd::source::Source;
+use crate::output::{Outcome, Stop};
+
+/// A part of the copy.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// Where it belongs, from the beginning of what is copied.
+    pub(crate) at: u64,
+    pub(crate) len: usize,
+    /// Its bytes are `memory[..len]`; the rest is room for the blocks around them.
+    pub(crate) memory: Vec<u8>,
+    /// Why it could not be read, or written.
+    pub(crate) failed: Option<Stop>,
+}
+
+/// How the copy is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Length of the first piece, such that the second one begins at a block of the destination.
+    pub(crate) first: usize,
+    /// Length of all others.
+    pub(crate) size: usize,
+    /// Bytes in all, if that is known before.
+    pub(crate) total: Option<u64>,
+}
+
+impl Cut {
+    /// The length of the piece at `at`; 0 at the end.
+    pub(crate) fn len(&self, at: u64) -> usize {
+        let size = if at == 0 { self.first } else { self.size };
+        let left = self.total.map_or(u64::MAX, |total| total.saturating_sub(at));
+        usize::try_from(left).map_or(size, |left| left.min(size))
+    }
+}
+
+/// What is known when the copy has ended, well or not.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Bytes of which it is known that they are in their place: all from the beginning up to here, but for what was skipped.
+    pub(crate) done: u64,
+    /// Bytes that were left out because they could not be read or written.
+    pub(crate) skipped: u64,
+    /// What is wrong with each piece that was left out, up to [`MAX_KEPT`].
+    pub(crate) errors: Vec<(u64, Stop)>,
+}
+
+/// How many errors are kept for the report.
+const MAX_KEPT: usize = 10;
+
+impl Tally {
+    fn skip(&mut self, at: u64, len: usize, why: Stop) {
+        self.skipped += len as u64;
+        if self.errors.len() < MAX_KEPT {
+            self.errors.push((at, why));
+        }
+    }
+}
+
+/// Copies everything. `depth` commands are under way at each end; with `ignore` a piece that cannot be read or written is left out.
+/// `progress` hears how many bytes are done, `seen` is shown the data in their order.
+pub(crate) fn copy(
+    source: &mut Source,
+    sink: &mut Sink,
+    cut: Cut,
+    options: Options,
+    progress: &dyn Fn(u64),
+    seen: &mut (dyn FnMut(&[u8]) + Send),
+) -> (Tally, Outcome<()>) {
+    let mut tally = Tally::default();
+    let (free_sender, free) = channel();
+    for _ in 0..options.depth.saturating_mul(2) {
+        let _ = free_sender.send(vec![0; options.memory]);
+    }
+    let (full_sender, full) = channel();
+    let stop = AtomicBool::new(false);
+    let (read, written) = thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let reader = Reader { cut, options, free, full: full_sender, stop: &stop };
+            reader.run(source, seen)
+        });
+        let writer = Writer { options, free: free_sender, full, tally: &mut tally, progress };
+        let written = writer.run(sink);
+        stop.store(true, Ordering::Relaxed);
+        // A panic would be a mistake in this program.
+        (reader.join().unwrap_or_else(|_| Err(Stop::failed("the reading thread broke"))), written)
+    });
+    // If writing failed, reading was cut short, which is no news.
+    (tally, written.and(read))
+}
+
+/// How to copy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// Commands under way at each end.
+    pub(crate) depth: usize,
+    /// Length of a buffer: a piece and the blocks around it.
+    pub(crate) memory: usize,
+    /// Leave out what cannot be read or written.
+    pub(crate) ignore: bool,
+}
+
+struct Reader<'a> {
+    cut: Cut,
+    options: Options,
+    free: Receiver<Vec<u8>>,
+    full: Sender<Piece>,
+    stop: &'a AtomicBool,
+}
+
+impl Reader<'_> {
+    fn run(self, source: &mut Source, seen: &mut (dyn FnMut(&[u8]) + Send)) -> Outcome<()> {
+        let depth = source.depth(self.options.depth);
+        let (mut at, mut ended) = (0, false);
+        loop {
+            while !ended && source.under_way() < depth {
+                let len = self.cut.len(at);
+                if len == 0 || self.stop.load(Ordering::Relaxed) {
+                    ended = true;
+                    break;
+                }
+                // A buffer is waited for only if nothing else is to be waited for.
+                let memory = match source.under_way() {
+                    0 => self.free.recv().ok(),
+                    _ => self.free.try_recv().ok(),
+                };
+                let Some(memory) = memory else {
+                    // If none will come any more, the other end has failed.
+                    ended = source.under_way() == 0;
+                    break;
+                };
+                source.start(at, len, memory)?;
+                at += len as u64;
+            }
+            let Some(piece) = source.finish() else { return Ok(()) };
+            match &piece.failed {
+                None => seen(piece.memory.get(..piece.len).unwrap_or_default()),
+                Some(_) if self.options.ignore => {}
+                Some(_) => return piece.failed.map_or(Ok(()), Err),
+            }
+            // A source whose length was not known has ended.
+            ended |= piece.len < self.cut.len(piece.at);
+            if piece.len > 0 && self.full.send(piece).is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+struct Writer<'a> {
+    options: Options,
+    free: Sender<Vec<u8>>,
+    full: Receiver<Piece>,
+    tally: &'a mut Tally,
+    progress: &'a dyn Fn(u64),
+}
+
+impl Writer<'_> {
+    fn run(self, sink: &mut Sink) -> Outcome<()> {
+        loop {
+            let next = match sink.under_way() {
+                0 => self.full.recv().map_err(|RecvError| TryRecvError::Disconnected),
+                n if n < self.options.depth => self.full.try_recv(),
+                _ => Err(TryRecvError::Empty),
+            };
+            if let Ok(piece) = next {
+                sink.start(piece)?;
+                continue;
+            }
+            let Some(mut piece) = sink.finish() else { return Ok(()) };
+            if let Some(why) = piece.failed.take() {
+                if !self.options.ignore {
+                    return Err(why);
+                }
+                self.tally.skip(piece.at, piece.len, why);
+            }
+            self.tally.done = piece.at + piece.len as u64;
+            (self.progress)(self.tally.done);
+            // The reader may have ended.
+            let _ = self.free.send(piece.memory);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! A logical unit whose commands are sent and received by a thread of its own, many at once.
+
+use std::collections::VecDeque;
+use std::thread;
+
+use iscsi_core::{Command, Lun, OnLoss, Transfer};
+use iscsi_runtime_std::{Completed, Failed, Handle, Payload, Ticket};
+use iscsi_scsi::block::{Read10, Read16, Write10, Write16};
+use iscsi_scsi::cache::{SynchronizeCache10, SynchronizeCache16};
+use iscsi_scsi::vpd::{BlockLimits, PageCode};
+use iscsi_scsi::{Cdb, Direction};
+
+use crate::connect::explain;
+use crate::output::{Outcome, Stop};
+use crate::unit::{Trouble, Unit, Verdict, judge};
+
+/// A logical unit of a session that a thread of its own drives.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    handle: Handle,
+    lun: Lun,
+    url: String,
+    block_size: u32,
+    blocks: u64,
+    /// 16-byte commands, because the unit is large or because that was asked for.
+    long: bool,
+    /// Most blocks of one command.
+    max_blocks: u32,
+}
+
+/// A run of whole blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) lba: u64,
+    pub(crate) blocks: u32,
+}
+
+impl Disk {
+    /// From a session, after asking the unit for its size and its limits.
+    pub(crate) fn open(mut unit: Unit, long: bool) -> Outcome<Self> {
+        let url = unit.url.clone();
+        let capacity = unit
+            .capacity()
+            .map_err(|trouble| trouble.stop("READ CAPACITY").about(&url))?;
+        let blocks = capacity.blocks().filter(|_| capacity.bytes().is_some());
+        let (Some(blocks), 1..) = (blocks, capacity.block_length) else {
+            return Err(Stop::failed(format!("{url}: the unit claims an impossible size")));
+        };
+        // A unit need not have the page, and 0 stands for no limit.
+        let limit = unit.inquiry(Some(PageCode::BLOCK_LIMITS)).ok();
+        let limit = limit.and_then(|page| BlockLimits::parse(&page).ok());
+        let limit = limit.map_or(0, |limits| limits.max_transfer_length);
+        let long = long || blocks > 1 << 32;
+        let most = if long { u32::MAX / capacity.block_length } else { u32::from(u16::MAX) };
+        let max_blocks = if limit == 0 { most } else { most.min(limit) };
+        let lun = unit.lun;
+        let handle = Handle::new(unit.client).map_err(|error| explain(&error).about(&url))?;
+        let block_size = capacity.block_length;
+        Ok(Self { handle, lun, url, block_size, blocks, long, max_blocks })
+    }
+
+    pub(crate) const fn block_size(&self) -> u32 {
+        self.block_size
+    }
+
+    /// Size in bytes; it fits because [`open`](Self::open) looked.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.blocks.saturating_mul(self.block_size as u64)
+    }
+
+    /// Most bytes of one command.
+    pub(crate) const fn max_bytes(&self) -> u64 {
+        self.max_blocks as u64 * self.block_size as u64
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The whole blocks around `len` bytes from `offset`, and where in them the bytes begin.
+    pub(crate) fn cover(&self, offset: u64, len: usize) -> (Run, usize) {
+        let size = u64::from(self.block_size);
+        let (lba, head) = (offset / size, offset % size);
+        let blocks = head.saturating_add(len as u64).div_ceil(size);
+        let run = Run { lba, blocks: u32::try_from(blocks).unwrap_or(u32::MAX) };
+        (run, usize::try_from(head).unwrap_or(usize::MAX))
+    }
+
+    /// Starts to read blocks into memory.
+    pub(crate) fn read(&self, run: Run, memory: Vec<u8>) -> Flight {
+        self.start(self.cdb(Direction::In, run), memory)
+    }
+
+    /// Starts to write blocks from memory.
+    pub(crate) fn write(&self, run: Run, memory: Vec<u8>) -> Flight {
+        self.start(self.cdb(Direction::Out, run), memory)
+    }
+
+    fn cdb(&self, direction: Direction, run: Run) -> Cdb {
+        let Run { lba, blocks } = run;
+        let short = u32::try_from(lba).ok().zip(u16::try_from(blocks).ok()).filter(|_| !self.long);
+        match (direction, short) {
+            (Direction::Out, Some((lba, blocks))) => {
+                Write10 { lba, blocks, ..Default::default() }.cdb()
+            }
+            (_, Some((lba, blocks))) => Read10 { lba, blocks, ..Default::default() }.cdb(),
+            (Direction::Out, None) => Write16 { lba, blocks, ..Default::default() }.cdb(),
+            (_, None) => Read16 { lba, blocks, ..Default::default() }.cdb(),
+        }
+    }
+
+    fn start(&self, cdb: Cdb, memory: Vec<u8>) -> Flight {
+        Flight { ticket: self.submit(&cdb, memory), cdb }
+    }
+
+    fn submit(&self, cdb: &Cdb, memory: Vec<u8>) -> Ticket<(Completed, Payload)> {
+        let bytes = u32::try_from(cdb.expected_bytes(self.block_size)).unwrap_or(u32::MAX);
+        let (transfer, payload) = match cdb.direction() {
+            Direction::In => (Transfer::In(bytes), Payload::In(memory)),
+            Direction::Out => (Transfer::Out(bytes), Payload::Out(memory)),
+            _ => (Transfer::None, Payload::None),
+        };
+        let command = Command::new(self.lun, cdb.as_bytes(), transfer).on_loss(OnLoss::Reissue);
+        self.handle.submit(&command, payload)
+    }
+
+    /// Waits for the end of a command, and sends it again as long as that helps. The memory comes back in any case.
+    pub(crate) fn finish(&self, flight: Flight) -> (Vec<u8>, Result<(), Trouble>) {
+        let Flight { mut ticket, cdb } = flight;
+        let expected = cdb.expected_bytes(self.block_size);
+        let mut tries = 0;
+        loop {
+            let (result, memory) = match ticket.wait() {
+                Ok((completed, payload)) => (Ok(completed), payload.into_bytes()),
+                Err(Failed { error, payload }) => (Err(error), payload.into_bytes()),
+            };
+            let short = matches!(cdb.direction(), Direction::In)
+                && result.as_ref().is_ok_and(|c| u64::from(c.data_in()) < expected);
+            let delay = match judge(result) {
+                Ok(Verdict::Done(got)) if short => {
+                    let got = usize::try_from(got).unwrap_or(usize::MAX);
+                    let needed = usize::try_from(expected).unwrap_or(usize::MAX);
+                    let error = iscsi_scsi::ParseError::Short { needed, got };
+                    return (memory, Err(Trouble::Answer(error)));
+                }
+                Ok(Verdict::Done(_)) => return (memory, Ok(())),
+                Ok(again) => {
+                    tries += 1;
+                    again.retry(tries)
+                }
+                Err(trouble) => return (memory, Err(trouble)),
+            };
+            match delay {
+                Ok(delay) => thread::sleep(delay),
+                Err(trouble) => return (memory, Err(trouble)),
+            }
+            ticket = self.submit(&cdb, memory);
+        }
+    }
+
+    /// Has the device write its cache to the medium.
+    pub(crate) fn flush(&self) -> Outcome<()> {
+        let cdb = match self.long {
+            true => SynchronizeCache16::default().cdb(),
+            false => SynchronizeCache10::default().cdb(),
+        };
+        match self.finish(self.start(cdb, Vec::new())).1 {
+            Ok(()) => Ok(()),
+            // No such command: no cache.
+            Err(trouble) if trouble.is_illegal_request() => Ok(()),
+            Err(trouble) => Err(trouble.stop("SYNCHRONIZE CACHE").about(&self.url)),
+        }
+    }
+
+    /// Logs out. Everything has been said by then.
+    pub(crate) fn close(self) {
+        let _ = self.handle.shut_down();
+    }
+}
+
+/// A command under way.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    ticket: Ticket<(Completed, Payload)>,
+    cdb: Cdb,
+}
+
+/// Commands under way, with what each was for, in the order in which they were sent.
+#[derive(Debug)]
+pub(crate) struct Flights<T> {
+    queue: VecDeque<(T, Flight)>,
+}
+
+impl<T> Flights<T> {
+    pub(crate) const fn new() -> Self {
+        Self { queue: VecDeque::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) fn push(&mut self, what: T, flight: Flight) {
+        self.queue.push_back((what, flight));
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(T, Flight)> {
+        self.queue.pop_front()
+    }
+}
