@@ -11,6 +11,8 @@ pub mod auth;
 pub mod config;
 pub mod digest;
 pub mod login;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod text;
 pub mod url;
 pub mod wire;

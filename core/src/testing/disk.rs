@@ -70,7 +70,8 @@ pub enum R2tOrder {
 ///
 /// ```
 /// use iscsi_core::testing::{Disk, Service};
-/// let service = Service { collapse: false, ..Service::new(Disk::new(8)) };
+/// let mut service = Service::new(Disk::new(8));
+/// service.collapse = false; // a SCSI Response after every read
 /// assert_eq!(service.disk.bytes.len(), 4096);
 /// ```
 #[derive(Debug)]
@@ -188,7 +189,7 @@ impl Service {
     }
 
     fn read(
-        &mut self,
+        &self,
         target: &mut ScriptedTarget,
         command: &ScsiCommand,
         range: core::ops::Range<usize>,

@@ -45,6 +45,8 @@ pub struct Pdu {
 #[derive(Debug, Clone)]
 pub struct Framer {
     bytes: Vec<u8>,
+    /// Where the next PDU begins.
+    start: usize,
     header: DigestKind,
     data: DigestKind,
 }
@@ -52,7 +54,7 @@ pub struct Framer {
 impl Framer {
     /// For a stream with these digests.
     pub const fn new(header: DigestKind, data: DigestKind) -> Self {
-        Self { bytes: Vec::new(), header, data }
+        Self { bytes: Vec::new(), start: 0, header, data }
     }
 
     /// Other digests from the next PDU on.
@@ -63,23 +65,24 @@ impl Framer {
 
     /// More of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.start);
+        self.start = 0;
         self.bytes.extend_from_slice(bytes);
     }
 
     /// Bytes of a PDU that is not whole yet.
     pub const fn pending(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() - self.start
     }
 
     /// All bytes of the next PDU, once they are there.
     pub fn next_bytes(&mut self) -> Option<Vec<u8>> {
-        let bhs = self.bytes.first_chunk::<BHS_LEN>()?;
+        let rest = &self.bytes[self.start..];
+        let bhs = rest.first_chunk::<BHS_LEN>()?;
         let total = BHS_LEN + PduLengths::new(bhs, self.header, self.data).total();
-        if self.bytes.len() < total {
-            return None;
-        }
-        let rest = self.bytes.split_off(total);
-        Some(core::mem::replace(&mut self.bytes, rest))
+        let pdu = rest.get(..total)?.to_vec();
+        self.start += total;
+        Some(pdu)
     }
 
     /// The next PDU, once it is whole.

@@ -97,7 +97,8 @@ impl core::error::Error for Reset {}
 #[derive(Debug)]
 struct Segment {
     at: Instant,
-    bytes: VecDeque<u8>,
+    bytes: Vec<u8>,
+    read: usize,
 }
 
 /// Changes to whole PDUs.
@@ -245,7 +246,7 @@ impl Pipe {
             at = at + Duration::from_micros(1);
         }
         self.last_at = at;
-        self.segments.push_back(Segment { at, bytes: piece.iter().copied().collect() });
+        self.segments.push_back(Segment { at, bytes: piece.to_vec(), read: 0 });
     }
 
     /// Reads what has arrived: `Some(0)` at the end, `None` if there is nothing now.
@@ -258,12 +259,12 @@ impl Pipe {
             if n == out.len() {
                 break;
             }
-            let len = segment.bytes.len().min(out.len() - n);
-            for (to, from) in out[n..].iter_mut().zip(segment.bytes.drain(..len)) {
-                *to = from;
-            }
+            let rest = &segment.bytes[segment.read..];
+            let len = rest.len().min(out.len() - n);
+            out[n..n + len].copy_from_slice(&rest[..len]);
             n += len;
-            if segment.bytes.is_empty() {
+            segment.read += len;
+            if len == rest.len() {
                 self.segments.pop_front();
                 self.consumed += 1;
             }
@@ -306,7 +307,7 @@ impl Pipe {
 
     /// How many arrivals there were up to now: segments, the end, a reset. It grows when a reader has a reason to look again.
     pub fn arrivals(&self, now: Instant) -> u64 {
-        let waiting = self.segments.iter().filter(|s| s.at <= now).count() as u64;
+        let waiting = self.segments.partition_point(|s| s.at <= now) as u64;
         let marks = [self.end, self.reset].into_iter().flatten().filter(|at| *at <= now).count();
         self.consumed + waiting + marks as u64
     }
@@ -318,7 +319,8 @@ impl Pipe {
 
     /// When something arrives next, after now.
     pub fn next_arrival(&self, now: Instant) -> Option<Instant> {
-        let segment = self.segments.iter().map(|s| s.at).find(|at| *at > now);
+        let first = self.segments.partition_point(|s| s.at <= now);
+        let segment = self.segments.get(first).map(|s| s.at);
         [segment, self.end.filter(|at| *at > now), self.reset.filter(|at| *at > now)]
             .into_iter()
             .flatten()

@@ -417,7 +417,7 @@ impl ScriptedTarget {
     /// The response to a logout.
     pub const fn logged_out(&mut self, request: &LogoutRequest) -> LogoutResponse {
         LogoutResponse {
-            response: LogoutResponseCode::from_byte(0),
+            response: LogoutResponseCode::Success,
             initiator_task_tag: request.initiator_task_tag,
             stat_sn: self.take_stat_sn(),
             exp_cmd_sn: self.exp_cmd_sn,

@@ -102,14 +102,14 @@ impl StrictDriver {
     }
 
     /// The connection was closed by this side.
-    pub fn disconnected(&mut self, clock: &Clock) {
+    pub fn disconnected(&mut self) {
         self.scratch.clear();
-        self.connection.closed(LostReason::Transport, &mut self.session, clock.now());
+        self.connection.closed(LostReason::Transport, &mut self.session);
     }
 
     /// The asynchronous message that waits. Taking one is a reason for the next turn.
-    pub fn poll_async(&mut self, clock: &Clock) -> Option<AsyncNotice<'_>> {
-        let notice = self.connection.poll_async(&mut self.session, clock.now());
+    pub fn poll_async(&mut self) -> Option<AsyncNotice<'_>> {
+        let notice = self.connection.poll_async();
         self.touched |= notice.is_some();
         notice
     }
@@ -158,14 +158,14 @@ impl StrictDriver {
         self.seen_relieved = relieved;
         self.turns += 1;
         let mut wire = link.initiator(clock);
-        let before = self.connection.state();
+        let before = (self.connection.state(), self.connection.counters());
         let (connection, session) = (&mut *self.connection, &mut *self.session);
         let result = pump(connection, session, buffers, &mut self.scratch, &mut wire, now, BUDGET);
-        let moved = wire.sent() + wire.received() > 0;
         self.refused = wire.refused();
         // After an error of the transport the engine has closed the connection.
         self.wants = result.unwrap_or_else(|_| self.connection.wants(&self.session));
-        let idle = !event && !moved && self.connection.state() == before;
+        let after = (self.connection.state(), self.connection.counters());
+        let idle = !event && before == after;
         self.idle_turns = if idle { self.idle_turns + 1 } else { 0 };
         assert!(
             self.idle_turns < PATIENCE,

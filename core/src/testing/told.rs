@@ -34,6 +34,8 @@ pub enum Told {
         /// Why.
         reason: LostReason,
     },
+    /// [`Event::AsyncMessage`].
+    AsyncMessage,
     /// [`Event::TaskManagementDone`]
     Managed {
         /// The request.
@@ -48,7 +50,7 @@ impl Told {
     pub const fn task(&self) -> Option<TaskId> {
         match self {
             Self::Done { task, .. } | Self::Lost { task, .. } => Some(*task),
-            Self::State(_) | Self::Managed { .. } => None,
+            Self::State(_) | Self::Managed { .. } | Self::AsyncMessage => None,
         }
     }
 }
@@ -61,6 +63,7 @@ impl From<Event<'_>> for Told {
                 Self::Done { task, outcome, sense: sense.to_vec() }
             }
             Event::TaskLost { task, reason } => Self::Lost { task, reason },
+            Event::AsyncMessage => Self::AsyncMessage,
             Event::TaskManagementDone { id, result } => Self::Managed { id, result },
         }
     }

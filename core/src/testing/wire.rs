@@ -100,6 +100,8 @@ impl Wire<'_> {
 impl Transport for Wire<'_> {
     type Error = Reset;
 
+    const EDGE_TRIGGERED: bool = true;
+
     fn send(&mut self, runs: &[&[u8]]) -> Result<Option<usize>, Reset> {
         self.call();
         let mut total = 0;

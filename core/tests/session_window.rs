@@ -1,0 +1,139 @@
+//! The command window: what may be sent, and what moves the registers.
+#![cfg(feature = "testing")]
+
+use iscsi_core::testing::Rig;
+use iscsi_core::text::Limits;
+use iscsi_core::wire::{Completion, NopIn, NopInKind};
+use iscsi_core::{CmdSn, Command, Lun, SessionState, TaskId, Transfer};
+
+fn ready(rig: &mut Rig) -> TaskId {
+    rig.submit(&Command::new(Lun::ZERO, &[0; 6], Transfer::None), &[])
+}
+
+fn with_window(window: u32) -> Rig {
+    let mut rig = Rig::new(Rig::config().build().unwrap(), Limits::DEFAULT, 1);
+    rig.target.window = window;
+    rig.log_in();
+    rig
+}
+
+fn update(rig: &mut Rig, exp: CmdSn, max: CmdSn) {
+    let nop = rig.target.nop_in(NopInKind::Update);
+    rig.send(NopIn { exp_cmd_sn: exp, max_cmd_sn: max, ..nop }, &[]);
+}
+
+#[test]
+fn c_01_numbers_follow_the_order_of_sending() {
+    let mut rig = Rig::scripted();
+    let first = rig.target.exp_cmd_sn;
+    for n in 0..8 {
+        let command = Command::new(Lun::ZERO, &[0; 6], Transfer::None);
+        let command = if n % 3 == 2 { command.immediate() } else { command };
+        rig.submit(&command, &[]);
+        rig.run();
+    }
+    let mut next = first;
+    for n in 0..8 {
+        let (command, _) = rig.target.expect_command();
+        assert_eq!((command.cmd_sn, command.immediate), (next, n % 3 == 2));
+        next = if command.immediate { next } else { next.next() };
+    }
+}
+
+#[test]
+fn c_02_c_10_closed_window_lets_only_immediate_commands_through() {
+    let mut rig = with_window(0);
+    assert_eq!(rig.driver.session.window_room(), 0);
+    ready(&mut rig);
+    ready(&mut rig);
+    rig.submit(&Command::new(Lun::ZERO, &[1; 6], Transfer::None).immediate(), &[]);
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    assert!(command.immediate && rig.target.inbox.is_empty());
+    // A NOP-In that answers nothing opens it again.
+    rig.target.window = 1;
+    let nop = rig.target.nop_in(NopInKind::Update);
+    rig.send(nop, &[]);
+    let (command, _) = rig.target.expect_command();
+    assert!(!command.immediate && rig.target.inbox.is_empty());
+    let response = rig.target.response(&command, Completion::GOOD);
+    rig.send(response, &[]);
+    rig.target.expect_command();
+}
+
+#[test]
+fn c_03_window_of_one() {
+    let mut rig = with_window(1);
+    let tasks: Vec<_> = (0..5).map(|_| ready(&mut rig)).collect();
+    for task in tasks {
+        rig.run();
+        let (command, _) = rig.target.expect_command();
+        assert!(rig.target.inbox.is_empty());
+        let response = rig.target.response(&command, Completion::GOOD);
+        rig.send(response, &[]);
+        assert!(rig.outcome(task).is_good());
+    }
+}
+
+#[test]
+fn c_03_large_window_is_used() {
+    let mut rig = with_window(100);
+    for _ in 0..8 {
+        ready(&mut rig);
+    }
+    rig.run();
+    assert_eq!(rig.target.inbox.len(), 8);
+    assert_eq!(rig.driver.session.window_room(), 92);
+}
+
+#[test]
+fn c_04_c_05_c_06_c_09_registers_do_not_move_back() {
+    let mut rig = with_window(4);
+    let (exp, max) = (rig.target.exp_cmd_sn, rig.target.max_cmd_sn());
+    let half = 1 << 31;
+    for (exp, max) in [
+        (exp, max.minus(2)),              // MaxCmdSN goes back
+        (exp.minus(3), max.minus(3)),     // both go back
+        (max.plus(10), max.plus(2)),      // MaxCmdSN below ExpCmdSN - 1
+        (exp, max.plus(half)),            // half the circle away
+        (exp.plus(half), max.plus(half)),
+    ] {
+        update(&mut rig, exp, max);
+        assert_eq!(rig.state(), SessionState::LoggedIn);
+        assert_eq!(rig.driver.session.window_room(), 4, "{exp} {max}");
+    }
+    for _ in 0..6 {
+        ready(&mut rig);
+    }
+    // The target told nonsense on purpose, so it cannot check.
+    rig.target.checks = false;
+    rig.run();
+    assert_eq!(rig.target.inbox.len(), 4);
+}
+
+#[test]
+fn c_08_acknowledgement_of_what_was_not_sent_changes_nothing() {
+    let mut rig = with_window(2);
+    let (exp, max) = (rig.target.exp_cmd_sn, rig.target.max_cmd_sn());
+    update(&mut rig, exp.plus(7), max.plus(7));
+    assert!(matches!(rig.driver.session.window_room(), 2 | 9), "{}", rig.driver.session.window_room());
+    ready(&mut rig);
+    rig.run();
+    assert_eq!(rig.target.expect_command().0.cmd_sn, exp);
+}
+
+#[test]
+fn c_12_huge_window_is_limited_by_the_table() {
+    let mut rig = with_window(1 << 30);
+    for _ in 0..8 {
+        ready(&mut rig);
+    }
+    let command = Command::new(Lun::ZERO, &[0; 6], Transfer::None);
+    let now = rig.clock.now();
+    assert_eq!(
+        rig.driver.session.submit(&command, now),
+        Err(iscsi_core::SubmitError::NoFreeTask)
+    );
+    rig.run();
+    assert_eq!(rig.target.inbox.len(), 8);
+}

@@ -1,0 +1,398 @@
+//! Aborting tasks: by the application, by a deadline, and racing the target.
+#![cfg(feature = "testing")]
+
+use core::time::Duration;
+
+use iscsi_core::testing::{Rig, Told};
+use iscsi_core::wire::{
+    Completion, ScsiCommand, TaskManagementFunction as Function, TaskManagementRequest,
+    TaskManagementResponseCode as Code,
+};
+use iscsi_core::{
+    Command, LostReason, Lun, ProtocolError, SessionState, SubmitError, TaskId, TaskManagement,
+    Timer, Transfer,
+};
+
+/// A rig with a read of one block under way.
+fn reading() -> (Rig, TaskId, ScsiCommand) {
+    let mut rig = Rig::scripted();
+    let task = rig.read(0, 1);
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    (rig, task, command)
+}
+
+fn abort(rig: &mut Rig, task: TaskId) {
+    let now = rig.clock.now();
+    rig.driver.session.abort(task, now).unwrap();
+    rig.driver.touch();
+    rig.run();
+}
+
+fn answer(rig: &mut Rig, request: &TaskManagementRequest, code: Code) {
+    let response = rig.target.managed(request, code);
+    rig.send(response, &[]);
+}
+
+fn manage(rig: &mut Rig, request: TaskManagement) -> iscsi_core::TaskManagementId {
+    let now = rig.clock.now();
+    let id = rig.driver.session.task_management(request, now).unwrap();
+    rig.driver.touch();
+    rig.run();
+    id
+}
+
+#[test]
+fn t_01_t_15_abort_names_the_task() {
+    let (mut rig, task, command) = reading();
+    abort(&mut rig, task);
+    let request = rig.target.expect_task_management();
+    assert_eq!(
+        request.function,
+        Function::AbortTask {
+            lun: command.lun,
+            referenced_task_tag: command.initiator_task_tag,
+            ref_cmd_sn: command.cmd_sn,
+        }
+    );
+    assert!(request.immediate);
+    assert_eq!(request.cmd_sn, rig.target.exp_cmd_sn);
+    assert_ne!(request.initiator_task_tag, command.initiator_task_tag);
+}
+
+#[test]
+fn t_02_abort_of_an_immediate_task_refers_to_its_own_number() {
+    let mut rig = Rig::scripted();
+    let command = Command::new(Lun::ZERO, &[0; 6], Transfer::None).immediate();
+    let task = rig.submit(&command, &[]);
+    rig.submit(&Command::new(Lun::ZERO, &[0; 6], Transfer::None), &[]);
+    rig.run();
+    abort(&mut rig, task);
+    rig.target.inbox.drain(..2);
+    let request = rig.target.expect_task_management();
+    let Function::AbortTask { ref_cmd_sn, .. } = request.function else { panic!() };
+    assert_eq!(ref_cmd_sn, request.cmd_sn);
+}
+
+#[test]
+fn t_03_task_ends_with_the_answer() {
+    for code in [Code::FunctionComplete, Code::TaskDoesNotExist] {
+        let (mut rig, task, _) = reading();
+        abort(&mut rig, task);
+        let request = rig.target.expect_task_management();
+        assert!(rig.end(task).is_none() && rig.driver.session.holds(task));
+        answer(&mut rig, &request, code);
+        assert_eq!(rig.lost(task), Some(LostReason::Aborted));
+        assert!(!rig.driver.session.holds(task));
+        assert_eq!(rig.told.len(), 1);
+    }
+}
+
+#[test]
+fn abort_of_a_queued_task_ends_it_at_once() {
+    let mut rig = Rig::new(Rig::config().build().unwrap(), iscsi_core::text::Limits::DEFAULT, 1);
+    rig.target.window = 0;
+    rig.log_in();
+    let task = rig.read(0, 1);
+    rig.run();
+    abort(&mut rig, task);
+    assert_eq!(rig.lost(task), Some(LostReason::Aborted));
+    assert!(rig.target.inbox.is_empty());
+    assert_eq!(
+        rig.driver.session.abort(task, rig.clock.now()),
+        Err(SubmitError::NoSuchTask)
+    );
+}
+
+#[test]
+fn t_04_response_before_the_answer_wins() {
+    let (mut rig, task, command) = reading();
+    abort(&mut rig, task);
+    let request = rig.target.expect_task_management();
+    let last = rig.target.last_data_in(&command, 0, 0);
+    rig.send(last, &[7; 512]);
+    assert!(rig.outcome(task).is_good());
+    answer(&mut rig, &request, Code::TaskDoesNotExist);
+    assert_eq!(rig.state(), SessionState::LoggedIn);
+    assert_eq!(rig.told.len(), 1);
+}
+
+#[test]
+fn t_05_what_comes_after_the_answer_is_dropped() {
+    let (mut rig, task, command) = reading();
+    abort(&mut rig, task);
+    let request = rig.target.expect_task_management();
+    answer(&mut rig, &request, Code::FunctionComplete);
+    let late = rig.target.data_in(&command, 0, 0);
+    rig.send(late, &[7; 512]);
+    let last = rig.target.last_data_in(&command, 1, 0);
+    rig.send(last, &[]);
+    assert!(rig.memory.is_untouched(task));
+    assert_eq!((rig.state(), rig.told.len()), (SessionState::LoggedIn, 1));
+    // Also when the slot has been taken by another task.
+    let next = rig.read(0, 1);
+    rig.run();
+    let late = rig.target.data_in(&command, 0, 0);
+    rig.send(late, &[7; 512]);
+    let response = rig.target.response(&command, Completion::GOOD);
+    rig.send(response, &[]);
+    assert!(rig.memory.is_untouched(next) && rig.end(next).is_none());
+    assert_eq!(rig.state(), SessionState::LoggedIn);
+}
+
+#[test]
+fn t_06_refused_abort_does_not_go_on_for_ever() {
+    for code in [
+        Code::LunDoesNotExist,
+        Code::TaskStillAllegiant,
+        Code::FunctionNotSupported,
+        Code::AuthorizationFailed,
+        Code::FunctionRejected,
+        Code::Other(8),
+    ] {
+        let (mut rig, task, _) = reading();
+        abort(&mut rig, task);
+        for _ in 0..100 {
+            while let Some((pdu, _)) = rig.target.inbox.pop_front() {
+                match pdu {
+                    iscsi_core::wire::InitiatorPdu::TaskManagementRequest(request) => {
+                        answer(&mut rig, &request, code);
+                    }
+                    iscsi_core::wire::InitiatorPdu::NopOut(nop) => {
+                        let iscsi_core::wire::NopOutKind::Ping { initiator_task_tag, .. } = nop.kind
+                        else {
+                            panic!()
+                        };
+                        let kind = iscsi_core::wire::NopInKind::PingResponse(initiator_task_tag);
+                        let echo = rig.target.nop_in(kind);
+                        rig.send(echo, &[]);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            rig.advance(Duration::from_secs(2));
+        }
+        assert!(rig.lost(task).is_some(), "{code:?}: the task never ends");
+    }
+}
+
+#[test]
+fn t_07_unanswered_abort_drops_the_connection() {
+    let (mut rig, task, _) = reading();
+    abort(&mut rig, task);
+    for _ in 0..40 {
+        // The target lives, it only does not answer.
+        let nop = rig.target.nop_in(iscsi_core::wire::NopInKind::Update);
+        rig.send(nop, &[]);
+        rig.advance(Duration::from_secs(1));
+    }
+    let reason = LostReason::TimedOut(Timer::TaskManagement);
+    assert_eq!(rig.state(), SessionState::Failed(reason));
+    assert_eq!(rig.lost(task), Some(LostReason::Aborted));
+}
+
+#[test]
+fn t_08_answer_with_an_unknown_tag() {
+    let (mut rig, task, command) = reading();
+    abort(&mut rig, task);
+    let mut request = rig.target.expect_task_management();
+    request.initiator_task_tag = command.initiator_task_tag;
+    answer(&mut rig, &request, Code::FunctionComplete);
+    let error = ProtocolError::UnknownTask(command.initiator_task_tag);
+    assert_eq!(rig.violation(), Some(error));
+}
+
+#[test]
+fn deadline_aborts_and_a_late_response_is_dropped() {
+    let mut rig = Rig::scripted();
+    let command = Command::new(Lun::ZERO, &[0x28; 10], Transfer::In(512));
+    let task = rig.submit(&command.timeout(Duration::from_secs(3)), &[]);
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    rig.advance(Duration::from_micros(2_999_999));
+    assert!(rig.target.inbox.is_empty());
+    rig.advance(Duration::from_micros(1));
+    let request = rig.target.expect_task_management();
+    assert_eq!(request.function.referenced_task_tag(), Some(command.initiator_task_tag));
+    answer(&mut rig, &request, Code::FunctionComplete);
+    assert_eq!(rig.lost(task), Some(LostReason::TimedOut(Timer::Task)));
+    let last = rig.target.last_data_in(&command, 0, 0);
+    rig.send(last, &[7; 512]);
+    assert!(rig.memory.is_untouched(task));
+    assert_eq!((rig.state(), rig.told.len()), (SessionState::LoggedIn, 1));
+}
+
+#[test]
+fn queued_task_that_is_never_sent_has_its_deadline_too() {
+    let mut rig = Rig::new(Rig::config().build().unwrap(), iscsi_core::text::Limits::DEFAULT, 1);
+    let command = Command::new(Lun::ZERO, &[0; 6], Transfer::None).timeout(Duration::from_secs(2));
+    // Before the session was ever opened.
+    let task = rig.submit(&command, &[]);
+    rig.advance(Duration::from_secs(2));
+    assert_eq!(rig.lost(task), Some(LostReason::TimedOut(Timer::Task)));
+}
+
+#[test]
+fn aborts_wait_for_each_other_and_all_end() {
+    let mut rig = Rig::scripted();
+    let tasks: Vec<_> = (0..5).map(|lba| rig.read(lba, 1)).collect();
+    rig.run();
+    rig.target.inbox.clear();
+    for task in &tasks {
+        let now = rig.clock.now();
+        rig.driver.session.abort(*task, now).unwrap();
+    }
+    rig.driver.touch();
+    rig.run();
+    for _ in &tasks {
+        let request = rig.target.expect_task_management();
+        assert!(rig.target.inbox.is_empty(), "one at a time");
+        answer(&mut rig, &request, Code::FunctionComplete);
+    }
+    assert!(tasks.iter().all(|task| rig.lost(*task) == Some(LostReason::Aborted)));
+}
+
+/// The abort must not be lost between the function's answer and the moment when its event is taken.
+#[test]
+fn abort_while_a_function_of_the_application_runs() {
+    for take_events in [true, false] {
+        let mut rig = Rig::scripted();
+        let task = rig.read(0, 1);
+        rig.run();
+        rig.target.expect_command();
+        manage(&mut rig, TaskManagement::ClearAca(Lun::ZERO));
+        abort(&mut rig, task);
+        let function = rig.target.expect_task_management();
+        assert!(matches!(function.function, Function::ClearAca { .. }));
+        let response = rig.target.managed(&function, Code::FunctionComplete);
+        rig.target.send(response, &[]);
+        if take_events {
+            rig.run();
+        } else {
+            // Nobody takes events, and the abort goes out nevertheless.
+            for _ in 0..10 {
+                let bytes = rig.target.take_output();
+                if let Some(link) = &mut rig.link {
+                    if !bytes.is_empty() {
+                        link.to_initiator.write(&bytes, rig.clock.now()).unwrap();
+                    }
+                    rig.driver.turn(&mut rig.memory, Some(link), &rig.clock);
+                    let mut sent = [0; 4096];
+                    if let Ok(Some(n)) = link.to_target.read(&mut sent, rig.clock.now()) {
+                        rig.target.receive(&sent[..n]);
+                    }
+                }
+            }
+        }
+        let request = rig.target.expect_task_management();
+        assert!(matches!(request.function, Function::AbortTask { .. }));
+        answer(&mut rig, &request, Code::FunctionComplete);
+        assert_eq!(rig.lost(task), Some(LostReason::Aborted));
+    }
+}
+
+#[test]
+fn t_12_logical_unit_reset_ends_the_tasks_of_its_unit() {
+    let mut rig = Rig::scripted();
+    let on = |rig: &mut Rig, lun: u64| {
+        let command = Command::new(Lun::new(lun).unwrap(), &[0; 6], Transfer::None);
+        rig.submit(&command, &[])
+    };
+    let before: Vec<_> = [1, 2, 1].iter().map(|lun| on(&mut rig, *lun)).collect();
+    rig.run();
+    let id = manage(&mut rig, TaskManagement::LogicalUnitReset(Lun::new(1).unwrap()));
+    let after = on(&mut rig, 1);
+    rig.run();
+    let mut request = None;
+    while let Some((pdu, _)) = rig.target.inbox.pop_front() {
+        if let iscsi_core::wire::InitiatorPdu::TaskManagementRequest(found) = pdu {
+            request = Some(found);
+        }
+    }
+    answer(&mut rig, &request.unwrap(), Code::FunctionComplete);
+    assert_eq!(rig.lost(before[0]), Some(LostReason::TaskManagement));
+    assert_eq!(rig.lost(before[2]), Some(LostReason::TaskManagement));
+    assert!(rig.end(before[1]).is_none() && rig.end(after).is_none());
+    assert!(rig.told.contains(&Told::Managed { id, result: Ok(Code::FunctionComplete) }));
+}
+
+#[test]
+fn refused_reset_ends_nothing() {
+    let (mut rig, task, _) = reading();
+    let id = manage(&mut rig, TaskManagement::LogicalUnitReset(Lun::ZERO));
+    let request = rig.target.expect_task_management();
+    answer(&mut rig, &request, Code::FunctionNotSupported);
+    assert!(rig.end(task).is_none());
+    assert_eq!(rig.told, [Told::Managed { id, result: Ok(Code::FunctionNotSupported) }]);
+}
+
+#[test]
+fn t_09_t_11_r2t_and_ping_are_answered_while_a_function_runs() {
+    let config = Rig::config().immediate_data(false).initial_r2t(true);
+    let mut rig = Rig::logged_in(config, iscsi_core::text::Limits::DEFAULT);
+    let task = rig.write(0, &[1; 1024]);
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    manage(&mut rig, TaskManagement::AbortTaskSet(Lun::ZERO));
+    let request = rig.target.expect_task_management();
+    let r2t = rig.target.r2t(&command, 0, 0, 1024);
+    rig.send(r2t, &[]);
+    let (data_out, _) = rig.target.expect_data_out();
+    assert!(data_out.is_final);
+    let transfer = r2t.transfer();
+    let nop = rig.target.nop_in(iscsi_core::wire::NopInKind::Ping(transfer));
+    rig.send(nop, &[]);
+    rig.target.expect_nop_out();
+    answer(&mut rig, &request, Code::FunctionComplete);
+    assert_eq!(rig.lost(task), Some(LostReason::TaskManagement));
+}
+
+#[test]
+fn t_13_cold_reset_may_end_the_connection_instead() {
+    let (mut rig, task, _) = reading();
+    let id = manage(&mut rig, TaskManagement::TargetColdReset);
+    let now = rig.clock.now();
+    rig.link.as_mut().unwrap().to_initiator.close(now);
+    rig.run();
+    assert_eq!(rig.lost(task), Some(LostReason::Eof));
+    assert!(rig.told.contains(&Told::Managed { id, result: Err(LostReason::Eof) }));
+    assert_eq!(rig.state(), SessionState::Failed(LostReason::Eof));
+}
+
+#[test]
+fn t_14_functions_of_rfc_7144_need_its_level() {
+    let (mut rig, task, _) = reading();
+    for request in [
+        TaskManagement::QueryTask(task),
+        TaskManagement::QueryTaskSet(Lun::ZERO),
+        TaskManagement::ItNexusReset,
+        TaskManagement::QueryAsynchronousEvent(Lun::ZERO),
+    ] {
+        let now = rig.clock.now();
+        let refused = rig.driver.session.task_management(request, now);
+        assert_eq!(refused, Err(SubmitError::NotNegotiated));
+    }
+    let limits = iscsi_core::text::Limits {
+        iscsi_protocol_level: Some(2),
+        ..iscsi_core::text::Limits::DEFAULT
+    };
+    let mut rig = Rig::logged_in(Rig::config().iscsi_protocol_level(Some(2)), limits);
+    let task = rig.read(0, 1);
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    let id = manage(&mut rig, TaskManagement::QueryTask(task));
+    let request = rig.target.expect_task_management();
+    assert_eq!(request.function.referenced_task_tag(), Some(command.initiator_task_tag));
+    let code = Code::FunctionSucceeded { additional_response_information: [0, 0, 1] };
+    answer(&mut rig, &request, code);
+    assert_eq!(rig.told, [Told::Managed { id, result: Ok(code) }]);
+}
+
+#[test]
+fn one_function_of_the_application_at_a_time() {
+    let mut rig = Rig::scripted();
+    manage(&mut rig, TaskManagement::TargetWarmReset);
+    let now = rig.clock.now();
+    let second = rig.driver.session.task_management(TaskManagement::TargetWarmReset, now);
+    assert_eq!(second, Err(SubmitError::Busy));
+}
