@@ -46,6 +46,9 @@ pub(crate) const STEPS: &[Step] = &[
     step("doc", "rustdoc finds nothing", doc),
     step("doc-test", "examples in the documentation, all features", doc_test),
     step("test-bare", "tests of the engine and of scsi, no default features", test_bare),
+    step("no-heap", "initiator and target without one allocation", |workspace| {
+        cargo_step(workspace, &["run", "--quiet", "-p", "iscsi-target", "--example", "no_alloc"])
+    }),
     step("corpus", "the fuzz corpus replayed", corpus),
     Step {
         name: "test",
