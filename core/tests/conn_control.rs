@@ -22,7 +22,7 @@ fn transfer(tag: u32) -> TransferTag {
 fn ping(rig: &mut Rig) -> InitiatorTaskTag {
     let now = rig.clock.now();
     let (connection, session) = rig.driver.ask();
-    connection.ping(session, now);
+    connection.ping(session);
     rig.run();
     match rig.target.expect_nop_out().kind {
         NopOutKind::Ping { immediate: true, initiator_task_tag } => initiator_task_tag,
@@ -390,7 +390,7 @@ fn o_01_nothing_follows_the_logout_request() {
     let (connection, session) = rig.driver.ask();
     let scope = iscsi_core::DiscoveryScope::Session;
     assert!(connection.send_targets(scope, session, now).is_err());
-    connection.ping(session, now);
+    connection.ping(session);
     rig.run();
     assert!(rig.target.inbox.is_empty(), "{:?}", rig.target.inbox);
     assert_eq!(rig.state(), SessionState::LoggingOut);

@@ -242,7 +242,7 @@ fn r_19_both_residuals_of_a_bidirectional_command() {
 fn r_20_response_for_another_kind_of_request() {
     let (mut rig, _, command) = running(Transfer::None);
     let (connection, session) = rig.driver.ask();
-    connection.ping(session, iscsi_core::Instant::ZERO);
+    connection.ping(session);
     rig.run();
     let nop = rig.target.expect_nop_out();
     let iscsi_core::wire::NopOutKind::Ping { initiator_task_tag, .. } = nop.kind else { panic!() };

@@ -356,7 +356,7 @@ fn every_state_reports_a_deadline() {
     rig.run();
     due(&rig, "a PDU cannot be sent");
     let (connection, session) = rig.driver.ask();
-    connection.ping(session, now);
+    connection.ping(session);
     due(&rig, "a ping waits");
 }
 

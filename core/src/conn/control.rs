@@ -15,7 +15,8 @@ pub(super) type Echo = wire::TransferTag;
 pub(super) enum Ping {
     Idle,
     Wanted,
-    Sent(InitiatorTaskTag),
+    /// With its number in the ring until it has left.
+    Sent { itt: InitiatorTaskTag, at: Option<u64> },
 }
 
 impl Connection {
@@ -32,36 +33,54 @@ impl Connection {
     }
 
     /// The interval passed in silence.
-    pub(super) fn idle_due(&mut self, session: &Session, now: Instant) {
+    pub(super) fn idle_due(&mut self, session: &Session) {
         self.core.timers.idle = None;
         let may_ask = self.core.state == ConnectionState::FullFeature && !session.logout_sent();
         if may_ask && self.core.ping == Ping::Idle {
             self.core.ping = Ping::Wanted;
-            let moved = self.core.counters.bytes_received + self.core.counters.bytes_sent;
-            let deadline = now + session.config().timeouts().nop_timeout;
-            self.core.timers.ping = Some((deadline, moved));
         }
     }
 
     /// Sends a NOP-Out ping now; without an answer in the configured time the connection is dropped. Does nothing while one is
     /// under way or before the full feature phase.
-    pub fn ping(&mut self, session: &Session, now: Instant) {
-        self.idle_due(session, now);
+    pub fn ping(&mut self, session: &Session) {
+        self.idle_due(session);
     }
 
     /// The ping to send, if one is wanted.
-    pub(super) fn take_ping(&mut self, session: &mut Session) -> Option<InitiatorTaskTag> {
+    pub(super) fn take_ping(
+        &mut self,
+        session: &mut Session,
+        now: Instant,
+    ) -> Option<InitiatorTaskTag> {
         if self.core.ping != Ping::Wanted {
             return None;
         }
         let itt = session.control_tag(ControlTag::Ping);
-        self.core.ping = Ping::Sent(itt);
+        self.core.ping = Ping::Sent { itt, at: Some(self.core.ring.next_number()) };
+        self.arm_ping(session, now);
         Some(itt)
     }
 
     /// Whether this is the tag of our ping.
     pub(super) fn is_ping(&self, itt: InitiatorTaskTag) -> bool {
-        self.core.ping == Ping::Sent(itt)
+        matches!(self.core.ping, Ping::Sent { itt: ours, .. } if ours == itt)
+    }
+
+    /// Starts the ping's deadline anew once it has left: it may have waited behind data. Until then the deadline of everything that is
+    /// to be sent holds too.
+    pub(crate) fn watch_ping(&mut self, session: &Session, now: Instant) {
+        if let Ping::Sent { itt, at: Some(number) } = self.core.ping
+            && self.core.ring.has_left(number)
+        {
+            self.core.ping = Ping::Sent { itt, at: None };
+            self.arm_ping(session, now);
+        }
+    }
+
+    fn arm_ping(&mut self, session: &Session, now: Instant) {
+        let deadline = now + session.config().timeouts().nop_timeout;
+        self.core.timers.ping = Some((deadline, self.core.counters.bytes_received));
     }
 
     /// The ping was answered, or the target refused to: it is alive.
@@ -76,7 +95,7 @@ impl Connection {
                 if !self.status(nop.stat_sn)? {
                     return Ok(());
                 }
-                if self.core.ping != Ping::Sent(itt) {
+                if !self.is_ping(itt) {
                     return Err(LostReason::Protocol(ProtocolError::UnknownTask(itt)));
                 }
                 // Our pings carry no data.

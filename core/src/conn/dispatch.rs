@@ -267,8 +267,10 @@ impl Connection {
             // What is frozen and not sent yet cannot have reached the target.
             let unsent = if slot.frozen > 0 { self.core.ring.unsent_data_of(index) } else { 0 };
             let sent = slot.out_sent.saturating_sub(unsent);
-            missing = transferred(read_residual, slot.in_len).saturating_sub(slot.in_received)
-                + transferred(residual, slot.out_len).saturating_sub(sent);
+            let not_received =
+                transferred(read_residual, slot.in_len).saturating_sub(slot.in_received);
+            let not_sent = transferred(residual, slot.out_len).saturating_sub(sent);
+            missing = not_received.saturating_add(not_sent);
         }
         let outcome = TaskOutcome { response, data_in: slot.in_received, missing };
         self.end_task(index, TaskEnd::Done(outcome), session);

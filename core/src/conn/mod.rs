@@ -99,7 +99,7 @@ struct Timers {
     sending: Option<(Instant, u64)>,
     /// When silence is broken by a ping.
     idle: Option<Instant>,
-    /// When the ping must have been answered, and how many bytes had moved when it was wanted.
+    /// When the ping must have been answered, and how many bytes had come when it left.
     ping: Option<(Instant, u64)>,
     text: Option<Instant>,
 }
@@ -372,7 +372,7 @@ impl Connection {
             return;
         }
         if due(self.core.timers.idle) {
-            self.idle_due(session, now);
+            self.idle_due(session);
         }
     }
 
@@ -391,11 +391,11 @@ impl Connection {
         {
             return Some(Timer::Progress);
         }
-        // While bytes move the peer is alive: its answer may be behind them, or our ping.
-        let moved = bytes_received + bytes_sent;
-        if !extend(&mut timers.ping, moved, 1, timeouts.nop_timeout, now) {
+        // While bytes come the peer is alive: its answer may be behind them.
+        if !extend(&mut timers.ping, bytes_received, 1, timeouts.nop_timeout, now) {
             return Some(Timer::NopOut);
         }
+        self.watch_ping(session, now);
         None
     }
 

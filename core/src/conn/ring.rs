@@ -90,6 +90,8 @@ pub(crate) struct Ring {
     shown: u8,
     /// Bytes of all PDUs, sent ones of the first included.
     pending: u64,
+    /// PDUs that have left since the connection was opened.
+    gone: u64,
     pub(crate) header_digest: bool,
     pub(crate) data_digest: bool,
 }
@@ -103,6 +105,7 @@ impl Ring {
             sent: 0,
             shown: 0,
             pending: 0,
+            gone: 0,
             header_digest: false,
             data_digest: false,
         }
@@ -121,8 +124,19 @@ impl Ring {
         !self.is_full() && self.pending < ENOUGH
     }
 
+    /// The number that the next PDU gets.
+    pub(crate) const fn next_number(&self) -> u64 {
+        self.gone + self.len as u64
+    }
+
+    /// The PDU with this number has left.
+    pub(crate) const fn has_left(&self, number: u64) -> bool {
+        self.gone > number
+    }
+
     pub(crate) const fn clear(&mut self) {
         self.pending = 0;
+        self.gone = 0;
         self.head = 0;
         self.len = 0;
         self.sent = 0;
@@ -232,6 +246,7 @@ impl Ring {
                 left(frozen.task);
             }
             self.sent = 0;
+            self.gone += 1;
             self.head = self.position(1) as u8;
             self.len -= 1;
         }

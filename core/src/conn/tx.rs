@@ -128,7 +128,7 @@ impl Connection {
             }
             return Ok(true);
         }
-        if let Some(initiator_task_tag) = self.take_ping(session) {
+        if let Some(initiator_task_tag) = self.take_ping(session, now) {
             let kind = NopOutKind::Ping { immediate: true, initiator_task_tag };
             self.freeze_nop(kind, session, buffers)?;
             return Ok(true);

@@ -122,11 +122,13 @@ fn turn<T: Transport>(
     budget: &mut usize,
 ) -> Result<Left, T::Error> {
     let mut writable = flush(connection, session, buffers, transport, now)?;
+    connection.watch_ping(session, now);
     let drained = fill(connection, session, buffers, scratch, transport, now, budget)?;
     connection.handle_timeout(session, now);
     if writable {
         // What arrived may be answered at once: an R2T, a ping, room in the window.
         writable = flush(connection, session, buffers, transport, now)?;
+        connection.watch_ping(session, now);
     }
     Ok(Left { input: !drained, output: writable })
 }

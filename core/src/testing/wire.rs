@@ -41,15 +41,12 @@ impl Link {
 
     /// The initiator's end, now.
     pub const fn initiator<'a>(&'a mut self, clock: &Clock) -> Wire<'a> {
-        Wire {
-            output: &mut self.to_target,
-            input: &mut self.to_initiator,
-            now: clock.now(),
-            sent: 0,
-            received: 0,
-            refused: false,
-            calls: 0,
-        }
+        Wire::new(&mut self.to_target, &mut self.to_initiator, clock)
+    }
+
+    /// The target's end, now.
+    pub const fn target<'a>(&'a mut self, clock: &Clock) -> Wire<'a> {
+        Wire::new(&mut self.to_initiator, &mut self.to_target, clock)
     }
 }
 
@@ -75,7 +72,11 @@ pub struct Wire<'a> {
     calls: u64,
 }
 
-impl Wire<'_> {
+impl<'a> Wire<'a> {
+    const fn new(output: &'a mut Pipe, input: &'a mut Pipe, clock: &Clock) -> Self {
+        Self { output, input, now: clock.now(), sent: 0, received: 0, refused: false, calls: 0 }
+    }
+
     /// Bytes sent through this value.
     pub const fn sent(&self) -> u64 {
         self.sent
