@@ -83,3 +83,17 @@ impl Initiator {
         self.connection.handle_timeout(&mut self.session, now);
     }
 }
+
+impl<const N: usize> core::ops::Deref for InlineInitiator<N> {
+    type Target = Initiator;
+
+    fn deref(&self) -> &Initiator {
+        self
+    }
+}
+
+impl<const N: usize> core::ops::DerefMut for InlineInitiator<N> {
+    fn deref_mut(&mut self) -> &mut Initiator {
+        self
+    }
+}

@@ -1,6 +1,7 @@
 //! A sans-IO iSCSI initiator (RFC 7143).
 #![no_std]
 #![forbid(unsafe_code)]
+#![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
 
 #[cfg(any(feature = "alloc", test))]
 extern crate alloc;

@@ -22,10 +22,7 @@ fn asked() -> (Rig, TextRequest) {
     let now = rig.clock.now();
     let (connection, session) = rig.driver.ask();
     connection.send_targets(DiscoveryScope::All, session, now).unwrap();
-    assert_eq!(
-        connection.send_targets(DiscoveryScope::All, session, now),
-        Err(SubmitError::Busy)
-    );
+    assert_eq!(connection.send_targets(DiscoveryScope::All, session, now), Err(SubmitError::Busy));
     rig.run();
     let (request, text) = rig.target.expect_text();
     assert_eq!(text, b"SendTargets=All\0");
@@ -81,7 +78,10 @@ fn x_02_x_03_answer_cut_at_any_byte() {
         let mut found = items(&mut rig);
         let (next, text) = rig.target.expect_text();
         assert!(text.is_empty() && next.is_final);
-        assert_eq!((next.transfer, next.initiator_task_tag), (transfer, request.initiator_task_tag));
+        assert_eq!(
+            (next.transfer, next.initiator_task_tag),
+            (transfer, request.initiator_task_tag)
+        );
         let response = rig.target.text_response(&next, None);
         rig.send(response, &ANSWER[cut..]);
         found.extend(items(&mut rig));

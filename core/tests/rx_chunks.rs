@@ -8,7 +8,9 @@ use iscsi_core::wire::{
     AsyncEvent, BHS_LEN, Completion, DataInStatus, NopInKind, Opcode, Residual, ScsiCommand,
     ScsiStatus, TargetPdu, TransferTag,
 };
-use iscsi_core::{Command, DataSn, InlineSession, Lun, ProtocolError, TargetTransferTag, TaskId, Transfer};
+use iscsi_core::{
+    Command, DataSn, InlineSession, Lun, ProtocolError, TargetTransferTag, TaskId, Transfer,
+};
 
 /// Commands under way on a link with or without digests.
 struct Scene {
@@ -26,8 +28,13 @@ fn scene(scratch: Box<RecvBuf>, digests: Digests, run: usize) -> Scene {
     let mut rig = Rig::with(config, Limits::DEFAULT, session, scratch, 1);
     rig.memory = Memory::scattered(run);
     rig.log_in();
-    let transfers =
-        [Transfer::In(1000), Transfer::In(LARGE), Transfer::Out(3000), Transfer::None, Transfer::In(5)];
+    let transfers = [
+        Transfer::In(1000),
+        Transfer::In(LARGE),
+        Transfer::Out(3000),
+        Transfer::None,
+        Transfer::In(5),
+    ];
     let mut tasks = Vec::new();
     for transfer in transfers {
         let out = vec![0x3c; transfer.out_len() as usize];
@@ -114,7 +121,10 @@ fn every_chunking_gives_the_same() {
             ];
             for scratch in scratches {
                 for size in [48, 4096, usize::MAX] {
-                    assert!(play(scene(scratch(), digests, run), |_| size) == whole, "chunks of {size}");
+                    assert!(
+                        play(scene(scratch(), digests, run), |_| size) == whole,
+                        "chunks of {size}"
+                    );
                 }
                 let mut rng = Rng::from_env(3);
                 let random = |left: usize| 1 + rng.below(left.min(20_000) as u64) as usize;

@@ -261,8 +261,7 @@ fn d_18_hole_with_good_status_is_reported() {
 fn d_19_d_21_acknowledge_bit_is_ignored() {
     let (mut rig, task, command) = reading(1);
     let transfer = TransferTag { lun: Lun::ZERO, target_transfer_tag: TargetTransferTag(5) };
-    let data_in =
-        DataIn { acknowledge: Some(transfer), ..rig.target.last_data_in(&command, 0, 0) };
+    let data_in = DataIn { acknowledge: Some(transfer), ..rig.target.last_data_in(&command, 0, 0) };
     rig.send(data_in, &bytes(512));
     assert!(rig.outcome(task).is_good());
     assert!(rig.target.inbox.is_empty());

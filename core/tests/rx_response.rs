@@ -98,10 +98,9 @@ fn r_06_r_07_status_counts_only_if_the_command_was_completed() {
 
 #[test]
 fn r_08_contradicting_residual_flags() {
-    for (flags, error) in [
-        (0x06, FormatError::OverflowAndUnderflow),
-        (0x18, FormatError::BidiOverflowAndUnderflow),
-    ] {
+    for (flags, error) in
+        [(0x06, FormatError::OverflowAndUnderflow), (0x18, FormatError::BidiOverflowAndUnderflow)]
+    {
         let (mut rig, _, command) = running(Transfer::In(512));
         let response = rig.target.response(&command, Completion::GOOD);
         let mut bhs = [0; BHS_LEN];

@@ -237,10 +237,7 @@ fn refused_connection_fails_the_session_and_its_tasks() {
     assert_eq!(rig.state(), SessionState::Failed(LostReason::ConnectFailed));
     assert_eq!(rig.lost(task), Some(LostReason::ConnectFailed));
     let command = Command::new(Lun::ZERO, &[0; 6], Transfer::None);
-    assert_eq!(
-        rig.driver.session.submit(&command, Instant::ZERO),
-        Err(SubmitError::NotOpen)
-    );
+    assert_eq!(rig.driver.session.submit(&command, Instant::ZERO), Err(SubmitError::NotOpen));
 }
 
 #[test]

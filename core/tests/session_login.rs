@@ -39,7 +39,9 @@ fn digests_start_with_the_first_pdu_after_the_login() {
     ] {
         let config = Rig::config().header_digest(header).data_digest(data);
         let mut rig = Rig::logged_in(config, Limits::DEFAULT);
-        let wanted = |digests| if digests == Digests::CRC32C { DigestKind::Crc32c } else { DigestKind::None };
+        let wanted = |digests| {
+            if digests == Digests::CRC32C { DigestKind::Crc32c } else { DigestKind::None }
+        };
         assert_eq!(rig.target.negotiated().header_digest, wanted(header));
         assert_eq!(rig.target.negotiated().data_digest, wanted(data));
         rig.target.service = Some(Service::new(Disk::new(64)));
@@ -63,7 +65,8 @@ fn login_survives_every_network() {
             _ => RecvBuf::boxed(),
         };
         let config = Rig::config().build().unwrap();
-        let mut rig = Rig::with(config, Limits::DEFAULT, Box::new(InlineSession::<4>::new()), scratch, seed);
+        let mut rig =
+            Rig::with(config, Limits::DEFAULT, Box::new(InlineSession::<4>::new()), scratch, seed);
         rig.faults = [Faults::network(&mut rng), Faults::network(&mut rng)];
         rig.log_in();
     }

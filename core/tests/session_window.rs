@@ -92,10 +92,10 @@ fn c_04_c_05_c_06_c_09_registers_do_not_move_back() {
     let (exp, max) = (rig.target.exp_cmd_sn, rig.target.max_cmd_sn());
     let half = 1 << 31;
     for (exp, max) in [
-        (exp, max.minus(2)),              // MaxCmdSN goes back
-        (exp.minus(3), max.minus(3)),     // both go back
-        (max.plus(10), max.plus(2)),      // MaxCmdSN below ExpCmdSN - 1
-        (exp, max.plus(half)),            // half the circle away
+        (exp, max.minus(2)),          // MaxCmdSN goes back
+        (exp.minus(3), max.minus(3)), // both go back
+        (max.plus(10), max.plus(2)),  // MaxCmdSN below ExpCmdSN - 1
+        (exp, max.plus(half)),        // half the circle away
         (exp.plus(half), max.plus(half)),
     ] {
         update(&mut rig, exp, max);
@@ -116,7 +116,11 @@ fn c_08_acknowledgement_of_what_was_not_sent_changes_nothing() {
     let mut rig = with_window(2);
     let (exp, max) = (rig.target.exp_cmd_sn, rig.target.max_cmd_sn());
     update(&mut rig, exp.plus(7), max.plus(7));
-    assert!(matches!(rig.driver.session.window_room(), 2 | 9), "{}", rig.driver.session.window_room());
+    assert!(
+        matches!(rig.driver.session.window_room(), 2 | 9),
+        "{}",
+        rig.driver.session.window_room()
+    );
     ready(&mut rig);
     rig.run();
     assert_eq!(rig.target.expect_command().0.cmd_sn, exp);
@@ -130,10 +134,7 @@ fn c_12_huge_window_is_limited_by_the_table() {
     }
     let command = Command::new(Lun::ZERO, &[0; 6], Transfer::None);
     let now = rig.clock.now();
-    assert_eq!(
-        rig.driver.session.submit(&command, now),
-        Err(iscsi_core::SubmitError::NoFreeTask)
-    );
+    assert_eq!(rig.driver.session.submit(&command, now), Err(iscsi_core::SubmitError::NoFreeTask));
     rig.run();
     assert_eq!(rig.target.inbox.len(), 8);
 }

@@ -68,7 +68,8 @@ fn soak(seed: u64, cut: bool) {
     let mut rng = Rng::new(seed);
     let (config, limits) = sides(&mut rng);
     let config = config.build().unwrap();
-    let mut rig = Rig::with(config, limits, Box::new(InlineSession::<8>::new()), scratch(&mut rng), seed);
+    let mut rig =
+        Rig::with(config, limits, Box::new(InlineSession::<8>::new()), scratch(&mut rng), seed);
     if rng.below(2) == 0 {
         rig.memory = Memory::scattered(pick(&mut rng, &[17, 100, 4096]));
     }
@@ -84,7 +85,8 @@ fn soak(seed: u64, cut: bool) {
     let mut model = rig.disk().clone();
     // Each of the eight lanes owns a part of the disk, so that a read sees what was written before it.
     let lane_blocks = BLOCKS / 8;
-    let mut running: BTreeMap<u64, (TaskId, u64, Option<(u32, Vec<u8>)>, u32, u16)> = BTreeMap::new();
+    let mut running: BTreeMap<u64, (TaskId, u64, Option<(u32, Vec<u8>)>, u32, u16)> =
+        BTreeMap::new();
     for _ in 0..10 {
         for lane in 0..8 {
             if running.contains_key(&lane) || rng.below(3) == 0 {
@@ -157,7 +159,10 @@ fn finish(
     let range = at..at + usize::from(blocks) * 512;
     match write {
         Some((_, bytes)) => model.bytes[range].copy_from_slice(&bytes),
-        None => assert!(rig.memory.read(task) == &model.bytes[range], "seed {seed}: {task:?} read wrong data"),
+        None => assert!(
+            rig.memory.read(task) == &model.bytes[range],
+            "seed {seed}: {task:?} read wrong data"
+        ),
     }
 }
 

@@ -98,10 +98,7 @@ fn abort_of_a_queued_task_ends_it_at_once() {
     abort(&mut rig, task);
     assert_eq!(rig.lost(task), Some(LostReason::Aborted));
     assert!(rig.target.inbox.is_empty());
-    assert_eq!(
-        rig.driver.session.abort(task, rig.clock.now()),
-        Err(SubmitError::NoSuchTask)
-    );
+    assert_eq!(rig.driver.session.abort(task, rig.clock.now()), Err(SubmitError::NoSuchTask));
 }
 
 #[test]
@@ -159,7 +156,8 @@ fn t_06_refused_abort_does_not_go_on_for_ever() {
                         answer(&mut rig, &request, code);
                     }
                     iscsi_core::wire::InitiatorPdu::NopOut(nop) => {
-                        let iscsi_core::wire::NopOutKind::Ping { initiator_task_tag, .. } = nop.kind
+                        let iscsi_core::wire::NopOutKind::Ping { initiator_task_tag, .. } =
+                            nop.kind
                         else {
                             panic!()
                         };

@@ -3,9 +3,7 @@
 
 use iscsi_core::testing::{Disk, R2tOrder, Rig, Service};
 use iscsi_core::text::Limits;
-use iscsi_core::wire::{
-    BHS_LEN, CommandAhs, Completion, DataOut, InitiatorPdu, R2t, ScsiCommand,
-};
+use iscsi_core::wire::{BHS_LEN, CommandAhs, Completion, DataOut, InitiatorPdu, R2t, ScsiCommand};
 use iscsi_core::{
     Command, ConfigBuilder, InitiatorTaskTag, Lun, ProtocolError, R2tSn, TargetTransferTag, TaskId,
     Transfer,
@@ -16,7 +14,11 @@ fn bytes(len: usize) -> Vec<u8> {
 }
 
 /// What of a write goes out without an R2T: immediate bytes, and the Data-Out behind them as offset, length and F.
-fn unsolicited(config: ConfigBuilder, segment: u32, len: u32) -> (u32, bool, Vec<(u32, u32, bool)>) {
+fn unsolicited(
+    config: ConfigBuilder,
+    segment: u32,
+    len: u32,
+) -> (u32, bool, Vec<(u32, u32, bool)>) {
     let limits = Limits { max_recv_data_segment_length: segment, ..Limits::DEFAULT };
     let mut rig = Rig::logged_in(config, limits);
     let data = bytes(len as usize);
@@ -68,7 +70,12 @@ fn w_03_unsolicited_burst_without_immediate_data() {
     for (first, segment, len, bursts) in [
         (4096, 8192, 512, vec![(0, 512, true)]),
         (4096, 8192, 9000, vec![(0, 4096, true)]),
-        (2048, 512, 9000, vec![(0, 512, false), (512, 512, false), (1024, 512, false), (1536, 512, true)]),
+        (
+            2048,
+            512,
+            9000,
+            vec![(0, 512, false), (512, 512, false), (1024, 512, false), (1536, 512, true)],
+        ),
         // Segments within a burst are whole words.
         (1026, 515, 9000, vec![(0, 512, false), (512, 514, true)]),
     ] {
@@ -449,4 +456,21 @@ fn header_of_a_data_out_is_exact() {
     expected[20..24].copy_from_slice(&[0, 0, 0x70, 0]);
     expected[28..32].copy_from_slice(&stat);
     assert_eq!(rig.target.expect().1.bhs, expected);
+}
+
+#[test]
+fn bidirectional_command_of_many_gibibytes_without_data() {
+    let config = Rig::config().immediate_data(false).initial_r2t(true);
+    let mut rig = Rig::logged_in(config, Limits::DEFAULT);
+    let transfer = Transfer::Both { out: 3 << 30, r#in: 3 << 30 };
+    let command = Command::new(Lun::ZERO, &[0x53; 10], transfer);
+    let now = rig.clock.now();
+    let task = rig.driver.session.submit(&command, now).unwrap();
+    rig.driver.touch();
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    let response = rig.target.response(&command, Completion::GOOD);
+    rig.send(response, &[]);
+    assert!(!rig.outcome(task).is_good());
+    assert!(rig.outcome(task).missing >= 3 << 30);
 }

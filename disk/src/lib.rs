@@ -86,6 +86,7 @@
 //! and their buffers are chained with [`DiskBuffers::or`].
 #![no_std]
 #![forbid(unsafe_code)]
+#![warn(clippy::alloc_instead_of_core, clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
 #![deny(missing_docs)]
 
 #[cfg(any(feature = "alloc", test))]

@@ -8,8 +8,8 @@ use core::convert::Infallible;
 use iscsi_core::auth::Entropy;
 use iscsi_core::driver::{RecvBuf, Transport, pump};
 use iscsi_core::{
-    Buffers, Command, Config, Event, InlineConnection, InlineSession, Instant, IscsiName, Lun, Portal,
-    SessionState, TaskId, Transfer,
+    Buffers, Command, Config, Event, InlineConnection, InlineSession, Instant, IscsiName, Lun,
+    Portal, SessionState, TaskId, Transfer,
 };
 use iscsi_target::{InlineTargetConnection, LogicalUnit, NexusSlot, RamDisk, Target, TargetConfig};
 

@@ -16,7 +16,10 @@ pub(super) enum Ping {
     Idle,
     Wanted,
     /// With its number in the ring until it has left.
-    Sent { itt: InitiatorTaskTag, at: Option<u64> },
+    Sent {
+        itt: InitiatorTaskTag,
+        at: Option<u64>,
+    },
 }
 
 impl Connection {
@@ -45,6 +48,11 @@ impl Connection {
     /// under way or before the full feature phase.
     pub fn ping(&mut self, session: &Session) {
         self.idle_due(session);
+    }
+
+    /// Whether a ping of ours is under way: wanted, or sent and not answered.
+    pub fn is_pinging(&self) -> bool {
+        self.core.ping != Ping::Idle
     }
 
     /// The ping to send, if one is wanted.

@@ -277,7 +277,10 @@ impl Service {
         };
         let (at, len) = (data_out.buffer_offset, data.len() as u32);
         assert!(len <= negotiated.target_max_recv_data_segment_length, "segment too long");
-        assert!(data_out.is_final || len.is_multiple_of(4), "a segment in a burst is not whole words");
+        assert!(
+            data_out.is_final || len.is_multiple_of(4),
+            "a segment in a burst is not whole words"
+        );
         let end = at + len;
         match data_out.transfer {
             None => {
@@ -312,7 +315,8 @@ impl Service {
 
     /// Asks for more, or ends the command.
     fn go_on(&mut self, target: &mut ScriptedTarget, itt: InitiatorTaskTag) {
-        let outstanding = usize::from(self.outstanding.min(target.negotiated().max_outstanding_r2t));
+        let outstanding =
+            usize::from(self.outstanding.min(target.negotiated().max_outstanding_r2t));
         let Some(write) = self.writes.get_mut(&itt.0) else { return };
         while write.open.len() < outstanding && !write.wanted.is_empty() {
             let range = write.wanted.remove(0);

@@ -94,9 +94,8 @@ impl Framer {
         let (head, rest) = bytes.split_at(BHS_LEN + lengths.ahs);
         let (header_digest, rest) = rest.split_at(lengths.header_digest);
         let (segment, data_digest) = rest.split_at(lengths.data + lengths.padding);
-        let matches = |covered: &[u8], digest: &[u8]| {
-            digest.is_empty() || to_wire(crc32c(covered)) == digest
-        };
+        let matches =
+            |covered: &[u8], digest: &[u8]| digest.is_empty() || to_wire(crc32c(covered)) == digest;
         Some(Pdu {
             bhs,
             ahs: head[BHS_LEN..].to_vec(),

@@ -168,7 +168,12 @@ impl Pipe {
 
     /// Faults of whole PDUs from now on: pairs of the PDU's number, the next one being 0, and what happens to it. Must be set between
     /// two PDUs, with the digests that are in force then.
-    pub fn set_pdu_faults(&mut self, faults: &[(u64, PduFault)], header: DigestKind, data: DigestKind) {
+    pub fn set_pdu_faults(
+        &mut self,
+        faults: &[(u64, PduFault)],
+        header: DigestKind,
+        data: DigestKind,
+    ) {
         let framer = Framer::new(header, data);
         self.filter = Some(Filter { framer, passed: 0, faults: faults.to_vec(), held: None });
     }

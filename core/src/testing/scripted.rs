@@ -334,7 +334,11 @@ impl ScriptedTarget {
     }
 
     /// The response to a command.
-    pub const fn response(&mut self, command: &ScsiCommand, completion: Completion) -> ScsiResponse {
+    pub const fn response(
+        &mut self,
+        command: &ScsiCommand,
+        completion: Completion,
+    ) -> ScsiResponse {
         ScsiResponse {
             response: ScsiResponseCode::CompletedAtTarget(completion),
             data_segment_length: 0,
