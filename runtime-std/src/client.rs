@@ -108,7 +108,6 @@ impl Client {
         mut data: Data<'_>,
     ) -> Result<Completed, Error> {
         data.check(command)?;
-        self.engine.catch_up(&mut NoBuffers);
         let task = self.engine.submit(command)?;
         loop {
             let mut memory = One { key: task, data: &mut data };
@@ -154,11 +153,10 @@ impl Client {
     /// # Errors
     /// What ended the session, at the latest after the configured time for pings.
     pub fn ping(&mut self) -> Result<Duration, Error> {
-        self.engine.catch_up(&mut NoBuffers);
         self.require_open()?;
         let start = self.engine.now();
         let before = self.counters().pdus_received;
-        self.engine.connection.ping(&self.engine.session, start);
+        self.engine.connection.ping(&self.engine.session);
         loop {
             let wants = self.engine.turn(&mut NoBuffers);
             self.require_open()?;

@@ -107,7 +107,6 @@ pub fn discover(
 }
 
 pub(crate) fn collect(engine: &mut Engine, scope: DiscoveryScope<'_>) -> Result<Discovery, Error> {
-    engine.catch_up(&mut NoBuffers);
     let now = engine.now();
     engine
         .connection

@@ -201,7 +201,6 @@ impl Disk {
     pub fn request(&mut self, request: Request, mut data: Data<'_>) -> Result<(), Error> {
         data.check_request(&request)?;
         let (engine, disk) = (&mut self.client.engine, &mut self.unit.disk);
-        engine.catch_up(&mut NoBuffers);
         let id = disk.submit(request)?;
         let mut changed = false;
         let done = |disk: &mut iscsi_disk::Disk| {
@@ -231,7 +230,6 @@ impl Disk {
 
 /// Brings a disk up.
 fn start(engine: &mut Engine, disk: &mut iscsi_disk::Disk) -> Result<(Identity, Geometry), Error> {
-    engine.catch_up(&mut NoBuffers);
     disk.start()?;
     let started = |disk: &mut iscsi_disk::Disk| match disk.state() {
         DiskState::Ready => Some(Ok(())),

@@ -3,7 +3,6 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
-use core::time::Duration;
 use std::net::TcpStream;
 use std::time;
 
@@ -32,16 +31,13 @@ const SCRATCH: usize = 64 << 10;
 /// Asynchronous messages that are kept for the application; the oldest goes first.
 pub(crate) const NOTICES: usize = 32;
 
-/// Away for longer than this, the engine is shown what has arrived before it is shown the time: an answer that waited in the
-/// socket while the program was doing something else is not late.
-const AWAY: Duration = Duration::from_millis(100);
-
 /// An asynchronous message of the target (RFC 7143 section 11.9). The engine has done already what the protocol asks for.
 ///
 /// ```
 /// use iscsi_core::wire::AsyncEvent;
 /// use iscsi_runtime_std::Notice;
-/// let notice = Notice { event: AsyncEvent::LogoutRequested { seconds: 3 }, sense: Box::default() };
+/// let event = AsyncEvent::LogoutRequested { seconds: 3 };
+/// let notice = Notice { event, sense: Box::default(), missed: 0 };
 /// assert!(notice.sense.is_empty());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +46,8 @@ pub struct Notice {
     pub event: AsyncEvent,
     /// Sense data of a SCSI event; empty for all others.
     pub sense: Box<[u8]>,
+    /// Messages that arrived together with this one, before it, and are lost.
+    pub missed: u32,
 }
 
 /// A connected, non-blocking socket.
@@ -69,8 +67,6 @@ pub(crate) struct Engine {
     pub(crate) waker: Arc<Waker>,
     options: Options,
     origin: time::Instant,
-    /// When the engine was last told the time.
-    told: Instant,
     /// What the system said when the last connection ended.
     cause: Option<Error>,
     pub(crate) notices: VecDeque<Notice>,
@@ -92,7 +88,6 @@ impl Engine {
             waker: Arc::new(waker),
             options: options.clone(),
             origin: time::Instant::now(),
-            told: Instant::ZERO,
             cause: None,
             notices: VecDeque::new(),
         })
@@ -122,7 +117,6 @@ impl Engine {
 
     /// Logs out and waits for the end, at most for the configured time.
     pub(crate) fn log_out(&mut self) -> Result<(), Error> {
-        self.catch_up(&mut iscsi_core::NoBuffers);
         let now = self.now();
         match self.session.logout(now) {
             Ok(()) | Err(SubmitError::LoggingOut) => {}
@@ -139,11 +133,9 @@ impl Engine {
         }
     }
 
-    /// The time, which the engine then knows.
-    pub(crate) fn now(&mut self) -> Instant {
-        let micros = u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.told = Instant::from_micros(micros);
-        self.told
+    /// The engine's time.
+    pub(crate) fn now(&self) -> Instant {
+        Instant::from_micros(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     pub(crate) fn submit(&mut self, command: &Command<'_>) -> Result<TaskId, Error> {
@@ -192,26 +184,12 @@ impl Engine {
 impl Engine {
     /// Does everything that can be done without waiting. Events are to be taken afterwards, before [`wait`](Self::wait).
     pub(crate) fn turn(&mut self, buffers: &mut (impl Buffers + ?Sized)) -> Wants {
-        self.catch_up(buffers);
         self.act();
         let now = self.now();
         let mut wants = self.pump(buffers, now);
-        if self.take_notices() {
-            // Input may have waited for this.
-            wants.again |= self.tcp.is_some();
-        }
-        if self.act() {
-            wants.again = true;
-        }
+        self.take_notice();
+        wants.again |= self.act();
         wants
-    }
-
-    /// After time away: first what arrived meanwhile, with the old time.
-    pub(crate) fn catch_up(&mut self, buffers: &mut (impl Buffers + ?Sized)) {
-        let told = self.told;
-        if self.tcp.is_some() && self.now().saturating_since(told) > AWAY {
-            let _ = self.pump(buffers, told);
-        }
     }
 
     fn pump(&mut self, buffers: &mut (impl Buffers + ?Sized), now: Instant) -> Wants {
@@ -229,18 +207,13 @@ impl Engine {
         }
     }
 
-    /// True if a message was taken.
-    fn take_notices(&mut self) -> bool {
-        let mut any = false;
-        while let Some(notice) = self.connection.poll_async() {
-            any = true;
-            if self.notices.len() == NOTICES {
-                self.notices.pop_front();
-            }
-            let notice = Notice { event: notice.event, sense: notice.sense.into() };
-            self.notices.push_back(notice);
+    fn take_notice(&mut self) {
+        let Some(notice) = self.connection.poll_async() else { return };
+        if self.notices.len() == NOTICES {
+            self.notices.pop_front();
         }
-        any
+        let sense = notice.sense.into();
+        self.notices.push_back(Notice { event: notice.event, sense, missed: notice.missed });
     }
 
     /// Does what the engine asks for. True if there was something.
@@ -308,7 +281,7 @@ fn not_started(portal: Portal, attempt: Attempt) -> Error {
 /// Waiting.
 impl Engine {
     /// Waits for what [`turn`](Self::turn) said, at most until `until`; returns at once if there is nothing to wait for.
-    pub(crate) fn wait(&mut self, wants: Wants, until: Option<Instant>) -> Result<(), Error> {
+    pub(crate) fn wait(&self, wants: Wants, until: Option<Instant>) -> Result<(), Error> {
         self.waker.arm();
         let nothing = self.tcp.is_none() && wants.deadline.or(until).is_none();
         let result = match &self.dialing {
@@ -330,23 +303,21 @@ impl Engine {
 
     /// Waits like [`wait`](Self::wait), and for the waker, which must have been armed before the last look for work.
     pub(crate) fn sleep(
-        &mut self,
+        &self,
         mut wants: Wants,
         until: Option<Instant>,
         wakeable: bool,
     ) -> Result<(), Error> {
         // Submitting and taking events may have changed what the connection waits for.
-        let again = wants.again;
-        if self.tcp.is_some() && self.connection.state() != ConnectionState::Closed {
+        if !wants.again && self.tcp.is_some() && self.connection.state() != ConnectionState::Closed
+        {
             wants = self.connection.wants(&self.session);
         }
-        if again {
+        if wants.again {
             return Ok(());
         }
-        let before = self.told;
         let deadline = [wants.deadline, until].into_iter().flatten().min();
         let time = deadline.map(|at| at.saturating_since(self.now()));
-        self.told = before;
         let mut events = PollFlags::empty();
         events.set(PollFlags::IN, wants.read);
         events.set(PollFlags::OUT, wants.write);

@@ -47,6 +47,11 @@
 
 extern crate alloc;
 
+/// Compiles the loop in the project's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 mod client;
 mod data;
 mod discovery;

@@ -80,9 +80,7 @@ pub struct Completion<'buf> {
 
 impl<'i, 'buf> Queue<'i, 'buf> {
     pub(crate) fn new(client: &'i mut Client) -> Self {
-        let mut memory = Table::default();
-        client.engine.catch_up(&mut memory);
-        Self { client, memory, done: VecDeque::new() }
+        Self { client, memory: Table::default(), done: VecDeque::new() }
     }
 
     /// Queues a command. It is sent by the next [`wait`](Self::wait) or [`poll`](Self::poll).

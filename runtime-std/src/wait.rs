@@ -11,10 +11,8 @@ use rustix::io::Errno;
 /// Waits for one of the descriptors, at most for `time`. An interruption by a signal counts as nothing ready: callers look at
 /// the clock again anyway.
 pub(crate) fn poll_until(fds: &mut [PollFd<'_>], time: Option<Duration>) -> io::Result<()> {
-    let time = time.map(|time| Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: time.subsec_nanos().into(),
-    });
+    // A time that does not fit is as good as none.
+    let time = time.and_then(|time| Timespec::try_from(time).ok());
     match poll(fds, time.as_ref()) {
         Ok(_) => Ok(()),
         Err(Errno::INTR) => {

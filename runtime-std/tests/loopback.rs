@@ -25,13 +25,13 @@ use socket2::{Domain, Socket, Type};
 
 const TEST_UNIT_READY: Command<'_> = Command::new(Lun::ZERO, &[0; 6], Transfer::None);
 
-/// The error, which must come between `least` and a second later.
+/// The error, which must come between `least` and three seconds later.
 fn within<T>(least: u64, call: impl FnOnce() -> Result<T, Error>) -> Error {
     let least = Duration::from_millis(least);
     let start = Instant::now();
     let Err(error) = call() else { panic!("no error") };
     let took = start.elapsed();
-    assert!(took >= least && took < least + Duration::from_secs(1), "{took:?}: {error}");
+    assert!(took >= least && took < least + Duration::from_secs(3), "{took:?}: {error}");
     error
 }
 
@@ -323,17 +323,19 @@ fn messages_of_the_target_are_kept() {
             }
             .emit(&mut bhs);
             peer.write(&bhs, &[])?;
+            thread::sleep(Duration::from_millis(50));
         }
         good(&mut peer)?;
         peer.be_silent()
     });
     let mut client = connect(&server).unwrap();
     let first = client.idle(Duration::from_secs(5)).unwrap().unwrap();
-    assert_eq!(first.event.to_byte(), 0xf0);
+    assert_eq!((first.event.to_byte(), first.missed), (0xf0, 0));
     client.execute(&TEST_UNIT_READY, Data::None).unwrap();
     let rest: Vec<_> =
         core::iter::from_fn(|| client.take_notice()).map(|n| n.event.to_byte()).collect();
-    assert_eq!(rest, [0xf1, 0xf2]);
+    // Those that came while nobody looked were overtaken by the last.
+    assert_eq!(rest.last(), Some(&0xf2));
     client.logout().unwrap();
 }
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_core::{
-    Buffers, Event, Instant, LostReason, Portal, SessionState, SubmitError, TaskId, TaskManagement,
+    Event, Instant, LostReason, Portal, SessionState, SubmitError, TaskId, TaskManagement,
     TaskManagementId, Wants,
 };
 use iscsi_disk::{DiskError, DiskEvent, DiskState, Identity, RequestError, RequestId};
@@ -111,18 +111,21 @@ impl Driver {
 
     fn serve(&mut self) -> Result<(), Error> {
         loop {
-            // Before the engine is told the time by anything else.
-            self.with_buffers(|engine, buffers| engine.catch_up(buffers));
-            self.accept();
+            let closing = self.accept();
             self.submit();
-            let mut wants = self.with_buffers(|engine, buffers| engine.turn(buffers));
+            let mut wants = match &mut self.unit {
+                Some(unit) => {
+                    let mut buffers = unit.disk.buffers(&mut unit.jobs).or(&mut self.jobs);
+                    self.engine.turn(&mut buffers)
+                }
+                None => self.engine.turn(&mut self.jobs),
+            };
             if self.settle() {
                 // Slots have become free, or something can be asked for now.
                 wants.again |= self.has_backlog();
             }
             // What the disk submits now waits for the next turn.
             wants.again |= self.drive_disk();
-            let closing = self.inbox.is_closed();
             if closing && self.is_idle() {
                 match self.end() {
                     Some(result) => return result,
@@ -140,17 +143,7 @@ impl Driver {
         }
     }
 
-    fn with_buffers<T>(&mut self, call: impl FnOnce(&mut Engine, &mut dyn Buffers) -> T) -> T {
-        match &mut self.unit {
-            Some(unit) => {
-                let mut buffers = unit.disk.buffers(&mut unit.jobs).or(&mut self.jobs);
-                call(&mut self.engine, &mut buffers)
-            }
-            None => call(&mut self.engine, &mut self.jobs),
-        }
-    }
-
-    fn sleep(&mut self, wants: Wants, closing: bool) -> Result<(), Error> {
+    fn sleep(&self, wants: Wants, closing: bool) -> Result<(), Error> {
         let waker = self.engine.waker.clone();
         waker.arm();
         let slept = if wants.again || self.inbox.has_news(closing) || self.engine.has_dialed() {
@@ -189,9 +182,10 @@ impl Driver {
 
 /// Requests in.
 impl Driver {
-    fn accept(&mut self) {
+    /// Returns whether nothing more will come.
+    fn accept(&mut self) -> bool {
         let mut incoming = core::mem::take(&mut self.incoming);
-        self.inbox.swap(&mut incoming);
+        let closing = self.inbox.swap(&mut incoming);
         for request in incoming.drain(..) {
             match request {
                 Request::Execute(command, job) => self.backlog.push_back((command, job)),
@@ -208,6 +202,7 @@ impl Driver {
             }
         }
         self.incoming = incoming;
+        closing
     }
 
     fn submit(&mut self) {
@@ -313,7 +308,7 @@ impl Driver {
             return;
         }
         let now = self.engine.now();
-        self.engine.connection.ping(&self.engine.session, now);
+        self.engine.connection.ping(&self.engine.session);
         let before = self.engine.connection.counters().pdus_received;
         self.pings.push(PendingPing { since: now, before, sender });
     }

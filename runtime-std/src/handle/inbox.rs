@@ -53,19 +53,17 @@ impl Inbox {
         self.waker.wake();
     }
 
-    /// Takes everything, leaving the (empty) memory of `into`.
-    pub(super) fn swap(&self, into: &mut Vec<Request>) {
-        core::mem::swap(&mut self.state().requests, into);
+    /// Takes everything, leaving the (empty) memory of `into`. Returns whether nothing more will come.
+    pub(super) fn swap(&self, into: &mut Vec<Request>) -> bool {
+        let mut state = self.state();
+        core::mem::swap(&mut state.requests, into);
+        state.closed
     }
 
     /// Whether there is something to take, or to end.
     pub(super) fn has_news(&self, closing: bool) -> bool {
         let state = self.state();
         !state.requests.is_empty() || state.closed != closing
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.state().closed
     }
 
     /// Takes no more requests.

@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
@@ -87,15 +87,21 @@ impl Tgtd {
 
     /// A target with logical unit 1 of [`BYTES`] zeroes.
     pub(crate) fn add_target(&mut self, name: &str, access: &Access) -> IscsiName {
+        let file = env::temp_dir().join(format!("iscsi-{}-{}-{name}", process::id(), self.port));
+        fs::File::create(&file).and_then(|file| file.set_len(BYTES)).expect("backing file");
+        let name = self.add_target_on(name, &file, access);
+        self.files.push(file);
+        name
+    }
+
+    /// A target whose logical unit 1 is a file of the caller.
+    pub(crate) fn add_target_on(&mut self, name: &str, file: &Path, access: &Access) -> IscsiName {
         self.targets += 1;
         let tid = self.targets.to_string();
         let iqn = format!("iqn.2001-04.com.example:{name}");
-        let file = env::temp_dir().join(format!("iscsi-{}-{}-{name}", process::id(), self.port));
-        fs::File::create(&file).and_then(|file| file.set_len(BYTES)).expect("backing file");
-        let path = file.to_str().expect("a path").to_owned();
-        self.files.push(file);
+        let path = file.to_str().expect("a path");
         self.target(&["new", "--mode", "target", "--tid", &tid, "-T", &iqn]);
-        self.target(&["new", "--mode", "logicalunit", "--tid", &tid, "--lun", "1", "-b", &path]);
+        self.target(&["new", "--mode", "logicalunit", "--tid", &tid, "--lun", "1", "-b", path]);
         self.target(&["bind", "--mode", "target", "--tid", &tid, "-I", "ALL"]);
         for (account, extra) in
             [(access.incoming, &[] as &[&str]), (access.outgoing, &["--outgoing"])]
