@@ -20,7 +20,6 @@ fn transfer(tag: u32) -> TransferTag {
 }
 
 fn ping(rig: &mut Rig) -> InitiatorTaskTag {
-    let now = rig.clock.now();
     let (connection, session) = rig.driver.ask();
     connection.ping(session);
     rig.run();

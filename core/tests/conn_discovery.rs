@@ -15,7 +15,7 @@ use iscsi_core::{
 fn asked() -> (Rig, TextRequest) {
     let name = IscsiName::new("iqn.2001-04.com.example:host").unwrap();
     let config = Config::discovery(name).build().unwrap();
-    let session = Box::new(InlineSession::<1>::new());
+    let session = Box::<InlineSession<1>>::default();
     let scratch = iscsi_core::driver::RecvBuf::boxed();
     let mut rig = Rig::with(config, Limits::DEFAULT, session, scratch, 1);
     rig.log_in();

@@ -2,14 +2,15 @@
 #![cfg(feature = "testing")]
 
 use iscsi_core::driver::RecvBuf;
-use iscsi_core::testing::{Memory, Rig, Rng, Told};
+use iscsi_core::testing::{Disk, Memory, PduFault, Rig, Rng, Told};
 use iscsi_core::text::{Digests, Limits};
 use iscsi_core::wire::{
     AsyncEvent, BHS_LEN, Completion, DataInStatus, NopInKind, Opcode, Residual, ScsiCommand,
     ScsiStatus, TargetPdu, TransferTag,
 };
 use iscsi_core::{
-    Command, DataSn, InlineSession, Lun, ProtocolError, TargetTransferTag, TaskId, Transfer,
+    Command, DataSn, InlineSession, Lun, ProtocolError, SessionState, TargetTransferTag, TaskId,
+    Transfer,
 };
 
 /// Commands under way on a link with or without digests.
@@ -24,7 +25,7 @@ const LARGE: u32 = 100_001;
 fn scene(scratch: Box<RecvBuf>, digests: Digests, run: usize) -> Scene {
     let config = Rig::config().header_digest(digests).data_digest(digests).initial_r2t(true);
     let config = config.immediate_data(false).build().unwrap();
-    let session = Box::new(InlineSession::<8>::new());
+    let session = Box::<InlineSession<8>>::default();
     let mut rig = Rig::with(config, Limits::DEFAULT, session, scratch, 1);
     rig.memory = Memory::scattered(run);
     rig.log_in();
@@ -294,6 +295,38 @@ fn f_19_garbage() {
         for task in &scene.tasks {
             let ends = rig.told.iter().filter(|told| told.task() == Some(*task)).count();
             assert_eq!(ends, 1, "seed {seed}: {task:?}");
+        }
+    }
+}
+
+/// A read of four Data-In and a response, of which the link drops, repeats or swaps one.
+#[test]
+fn whole_pdus_that_are_lost_repeated_or_swapped() {
+    for fault in [PduFault::Drop, PduFault::Repeat, PduFault::Swap] {
+        for number in 0..5 {
+            let mut rig = Rig::serving(Disk::new(16));
+            let service = rig.target.service.as_mut().unwrap();
+            service.segment = 512;
+            service.collapse = false;
+            let none = iscsi_core::digest::DigestKind::None;
+            let pipe = &mut rig.link.as_mut().unwrap().to_initiator;
+            pipe.set_pdu_faults(&[(number, fault)], none, none);
+            let task = rig.read(2, 4);
+            rig.run();
+            // Something must follow a PDU that waits for the next one.
+            if rig.state() == SessionState::LoggedIn {
+                rig.submit(&Command::new(Lun::ZERO, &[0; 6], Transfer::None), &[]);
+            }
+            rig.advance(core::time::Duration::from_secs(200));
+            let told = rig.end(task).unwrap_or_else(|| panic!("{fault:?} {number}: no end"));
+            match told {
+                Told::Done { outcome, .. } if outcome.is_good() => {
+                    assert_eq!(fault, PduFault::Repeat, "{number}");
+                    assert_eq!(rig.memory.read(task), &rig.disk().bytes[1024..3072]);
+                    assert_eq!(rig.state(), SessionState::LoggedIn);
+                }
+                _ => assert_ne!(fault, PduFault::Repeat, "{number}: {told:?}"),
+            }
         }
     }
 }

@@ -150,7 +150,7 @@ fn round_trip() -> u32 {
 
 #[test]
 fn stale_pdu_and_stale_handle_across_the_tags_wrap() {
-    let session = || -> Box<Session> { Box::new(InlineSession::<512>::new()) };
+    let session = || -> Box<Session> { Box::<InlineSession<512>>::default() };
     let thread = std::thread::Builder::new().stack_size(16 << 20);
     let run = move || {
         let config = Rig::config().build().unwrap();

@@ -66,7 +66,7 @@ fn login_survives_every_network() {
         };
         let config = Rig::config().build().unwrap();
         let mut rig =
-            Rig::with(config, Limits::DEFAULT, Box::new(InlineSession::<4>::new()), scratch, seed);
+            Rig::with(config, Limits::DEFAULT, Box::<InlineSession<4>>::default(), scratch, seed);
         rig.faults = [Faults::network(&mut rng), Faults::network(&mut rng)];
         rig.log_in();
     }

@@ -1,9 +1,6 @@
 //! The recording of a run, as an independent reader sees it.
 #![cfg(feature = "testing")]
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use iscsi_core::testing::{Disk, Recorder, Rig, Service};
 use iscsi_core::text::{Digests, Limits};
 
@@ -54,32 +51,4 @@ fn log_names_every_pdu() {
             "Logout Response:",
         ]
     );
-}
-
-#[test]
-#[ignore = "needs tshark"]
-fn tshark_reads_the_capture() {
-    for digests in [Digests::NONE, Digests::CRC32C] {
-        let recorder = recording(digests);
-        let opcodes = tshark(recorder.pcap(), "iscsi.opcode", "iscsi");
-        let expected =
-            ["0x03", "0x23", "0x03", "0x23", "0x01", "0x21", "0x01", "0x25", "0x06", "0x26"];
-        assert_eq!(opcodes, expected);
-        let bad = "_ws.malformed || tcp.checksum.status == 0 || ip.checksum.status == 0 \
-            || tcp.analysis.flags";
-        assert!(tshark(recorder.pcap(), "frame.number", bad).is_empty());
-    }
-}
-
-/// The values of a field in the frames that pass a filter.
-fn tshark(pcap: &[u8], field: &str, filter: &str) -> Vec<String> {
-    let mut command = Command::new("tshark");
-    command.args(["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]);
-    command.args(["-r", "-", "-Y", filter, "-T", "fields", "-e", field]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(pcap).unwrap();
-    let output = child.wait_with_output().unwrap().stdout;
-    let text = String::from_utf8(output).unwrap();
-    text.split(['\n', ',']).filter(|value| !value.is_empty()).map(str::to_owned).collect()
 }

@@ -181,7 +181,7 @@ fn held_input_goes_on_by_itself() {
     }
     for n in 0..7 {
         for window in [usize::MAX, 48, 60] {
-            let session = Box::new(InlineSession::<4>::new());
+            let session = Box::<InlineSession<4>>::default();
             let config = Rig::config().build().unwrap();
             let mut rig = Rig::with(config, Limits::DEFAULT, session, scratch(n), 1);
             rig.log_in();

@@ -163,7 +163,7 @@ impl Ring {
         let mut tail_len = padding;
         if self.data_digest && draft.body_len > 0 {
             let mut crc = Crc32c::new();
-            each_run(draft.body, draft.body_len, control, buffers, |run| {
+            each_run(draft.body, 0, draft.body_len, control, buffers, |run| {
                 crc.update(run);
                 true
             })?;
@@ -289,9 +289,10 @@ impl Ring {
     }
 }
 
-/// Calls `each` for the runs of a data segment until it returns false.
+/// Calls `each` for the runs of a data segment from its byte `from` on, until it returns false.
 fn each_run<'a>(
     body: Body,
+    from: u32,
     len: u32,
     control: &'a [u8],
     buffers: &'a (impl Buffers + ?Sized),
@@ -301,10 +302,10 @@ fn each_run<'a>(
         Body::None => {}
         Body::Control { at } => {
             let at = usize::from(at);
-            each(control.get(at..at + len as usize).ok_or(NoBuffer)?);
+            each(control.get(at + from as usize..at + len as usize).ok_or(NoBuffer)?);
         }
         Body::Task { task, at } => {
-            let mut done = 0;
+            let mut done = from;
             while done < len {
                 let run = buffers.data_out(task, at + done, len - done);
                 // A longer run than asked for is cut, an empty one cannot be sent.
@@ -370,7 +371,9 @@ impl<'a> Gather<'_, 'a> {
             return Ok(false);
         }
         let mut room = true;
-        each_run(frozen.body, frozen.body_len, control, buffers, |run| {
+        let from = frozen.body_len.min(u32::try_from(self.skip).unwrap_or(u32::MAX));
+        self.skip -= from as usize;
+        each_run(frozen.body, from, frozen.body_len, control, buffers, |run| {
             room = self.put(run);
             room
         })?;

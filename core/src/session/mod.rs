@@ -216,14 +216,20 @@ impl Session {
     /// assert_eq!(iscsi_core::Session::boxed(100).capacity(), 128);
     /// ```
     pub fn boxed(depth: usize) -> alloc::boxed::Box<Self> {
-        use alloc::boxed::Box;
         match depth {
-            0..=8 => Box::new(InlineSession::<8>::new()),
-            9..=32 => Box::new(InlineSession::<32>::new()),
-            33..=128 => Box::new(InlineSession::<128>::new()),
-            _ => Box::new(InlineSession::<512>::new()),
+            0..=8 => boxed::<8>(),
+            9..=32 => boxed::<32>(),
+            33..=128 => boxed::<128>(),
+            _ => boxed::<512>(),
         }
     }
+}
+
+/// Of its own for each size, so that a small session does not need the stack of a large one.
+#[cfg(feature = "alloc")]
+#[inline(never)]
+fn boxed<const N: usize>() -> alloc::boxed::Box<Session> {
+    alloc::boxed::Box::new(InlineSession::<N>::new())
 }
 
 /// Getters.

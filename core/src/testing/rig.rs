@@ -85,7 +85,8 @@ impl Rig {
     /// # Panics
     /// Never: a new session can be configured.
     pub fn new(config: Config, limits: Limits, seed: u64) -> Self {
-        Self::with(config, limits, Box::new(InlineSession::<8>::new()), RecvBuf::boxed(), seed)
+        let session = Box::<InlineSession<8>>::default();
+        Self::with(config, limits, session, RecvBuf::boxed(), seed)
     }
 
     /// A rig with a session and a scratch of its own.
