@@ -108,7 +108,11 @@ pub(crate) fn parse_without_d<T: Parser>(wrong: u8) -> Result<T, ExitCode> {
     read(T::command(), std::env::args_os().collect(), wrong)
 }
 
-fn read<T: Parser>(mut command: Command, arguments: Vec<OsString>, wrong: u8) -> Result<T, ExitCode> {
+fn read<T: Parser>(
+    mut command: Command,
+    arguments: Vec<OsString>,
+    wrong: u8,
+) -> Result<T, ExitCode> {
     let usage = command.render_usage();
     let parsed = command.try_get_matches_from(arguments).and_then(|matches| {
         let usage = matches.get_flag("usage");

@@ -3,14 +3,18 @@
 use core::fmt;
 use std::io::Write;
 
+use iscsi_core::auth::{Chap, CredentialsError};
 use iscsi_core::config::Timeouts;
 use iscsi_core::url::{IscsiUrl, PortalUrl, UrlCredentials, UrlError};
 use iscsi_core::wire::{Bhs, Pretty};
-use iscsi_core::{Config, ConfigBuilder, Direction, IscsiName, LostReason, Portal, ProtocolError, Trace};
+use iscsi_core::{
+    Config, ConfigBuilder, Direction, IscsiName, LostReason, Portal, ProtocolError, Trace,
+};
 use iscsi_runtime_std::{Client, Discovery, Error, LoginFailure, Options, discover};
 
 use crate::args::{Common, Negotiation};
 use crate::env::Environment;
+use crate::json::digest;
 use crate::output::{Outcome, Stop, complain};
 use crate::unit::Unit;
 
@@ -89,7 +93,13 @@ impl Setup {
 
     /// Asks a portal for its targets.
     pub(crate) fn discover(&self, url: &PortalUrl) -> Outcome<Discovery> {
-        let config = self.config(&url.config(self.name.clone())?)?;
+        let mut builder = url.config(self.name.clone())?;
+        if let Some(chap) = url.credentials.chap()? {
+            // Many portals have credentials for their targets and none for discovery. Whoever answers in the target's place gains
+            // nothing but a wrong list: the sessions with the targets still demand their proof.
+            builder = builder.chap(chap.allow_none(true));
+        }
+        let config = self.config(&builder)?;
         self.say(format_args!("discovery at {}", url.portal));
         let scope = iscsi_core::DiscoveryScope::All;
         discover(config, url.portal.clone(), scope, &self.options)
@@ -98,8 +108,12 @@ impl Setup {
 
     /// Opens a session with the target of a URL.
     pub(crate) fn open(&self, url: &IscsiUrl) -> Outcome<Unit> {
-        let config = self.config(&url.config(self.name.clone())?)?;
-        let client = self.log_in(config, &url.portal).map_err(|stop| stop.about(url))?;
+        let mut builder = url.config(self.name.clone())?;
+        if let Some(chap) = url.credentials.chap()? {
+            builder = builder.chap(allow_none(chap));
+        }
+        let client = self.log_in(self.config(&builder)?, &url.portal);
+        let client = client.map_err(|stop| stop.about(url))?;
         let unit = Unit::new(client, url.lun, url.to_string());
         match &url.options.force_usn {
             Some(serial) => unit.with_serial(serial),
@@ -116,7 +130,7 @@ impl Setup {
     ) -> Outcome<Client> {
         let mut builder = Config::normal(self.name.clone(), target);
         if let Some(chap) = discovery.credentials.chap()? {
-            builder = builder.chap(chap);
+            builder = builder.chap(allow_none(chap));
         }
         if let Some(digests) = discovery.options.header_digest {
             builder = builder.header_digest(digests);
@@ -165,15 +179,22 @@ impl Setup {
 
     fn log_in(&self, config: Config, portal: &Portal) -> Outcome<Client> {
         self.say(format_args!("connecting to {portal} as {}", self.name));
-        let user = config.chap().map(|chap| chap.user().to_owned());
-        let client = Client::connect_with(config, portal.clone(), &self.options).map_err(|error| {
-            match (&error, user) {
-                (Error::Login(LoginFailure::CredentialsRefused(_)), Some(user)) => {
-                    explain(&error).about(format_args!("CHAP user {user:?}"))
+        let who = config.chap().map(|chap| {
+            let demand = if chap.mutual().is_some() {
+                ", which wants the target to prove itself"
+            } else {
+                ""
+            };
+            format!("CHAP user {:?}{demand}", chap.user())
+        });
+        let client = Client::connect_with(config, portal.clone(), &self.options).map_err(
+            |error| match (&error, who) {
+                (Error::Login(LoginFailure::CredentialsRefused(_)), Some(who)) => {
+                    explain(&error).about(who)
                 }
                 _ => explain(&error),
-            }
-        })?;
+            },
+        )?;
         let negotiated = client.negotiated();
         self.say(format_args!("logged in: {}", Parameters(negotiated)));
         Ok(client)
@@ -187,6 +208,12 @@ impl Setup {
     }
 }
 
+/// Like libiscsi, lets a target in that asks for no credentials although there are some, unless it is to prove who it is.
+fn allow_none(chap: Chap) -> Chap {
+    let one_way = chap.mutual().is_none();
+    chap.allow_none(one_way)
+}
+
 /// The negotiated parameters in one line, by their names in RFC 7143.
 pub(crate) struct Parameters<'a>(pub(crate) &'a iscsi_core::Negotiated);
 
@@ -194,7 +221,7 @@ impl fmt::Display for Parameters<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let p = self.0;
         let yes_no = |yes| if yes { "Yes" } else { "No" };
-        write!(f, "HeaderDigest={:?} DataDigest={:?}", p.header_digest, p.data_digest)?;
+        write!(f, "HeaderDigest={} DataDigest={}", digest(p.header_digest), digest(p.data_digest))?;
         write!(f, " ImmediateData={}", yes_no(p.immediate_data))?;
         write!(f, " InitialR2T={}", yes_no(p.initial_r2t))?;
         write!(f, " FirstBurstLength={}", p.first_burst_length)?;
@@ -218,8 +245,8 @@ fn wrong_url(text: &str, error: UrlError, form: &str) -> Stop {
     Stop::with_remedy(error.show(text).to_string(), form)
 }
 
-impl From<iscsi_core::auth::CredentialsError> for Stop {
-    fn from(error: iscsi_core::auth::CredentialsError) -> Self {
+impl From<CredentialsError> for Stop {
+    fn from(error: CredentialsError) -> Self {
         Self::with_remedy(error.to_string(), CREDENTIALS)
     }
 }
@@ -237,7 +264,9 @@ const CREDENTIALS: &str = "credentials stand in the URL (iscsi://user%password@h
 /// A failure of the runtime, with what can be done about it.
 pub(crate) fn explain(error: &Error) -> Stop {
     let remedy = match error {
-        Error::Connect(_) => "check host and port (3260 unless the URL names one), and that the target is running",
+        Error::Connect(_) => {
+            "check host and port (3260 unless the URL names one), and that the target is running"
+        }
         Error::Login(
             LoginFailure::CredentialsMissing(_)
             | LoginFailure::CredentialsRefused(_)

@@ -69,7 +69,8 @@ pub fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Outcome<()> {
     let bytes = arguments.size;
     let fits = usize::try_from(bytes).ok().filter(|bytes| *bytes <= isize::MAX as usize / 4);
-    let Some(disk_size) = fits.filter(|bytes| *bytes > 0 && bytes % PIECE == 0).map(|b| b * 2) else {
+    let Some(disk_size) = fits.filter(|bytes| *bytes > 0 && bytes % PIECE == 0).map(|b| b * 2)
+    else {
         return Err(Stop::failed(format!("--size is a multiple of {}", size(PIECE as u64))));
     };
     // The environment of the other tools is checked, but plays no part: what is shown here depends on nothing.
@@ -100,7 +101,11 @@ fn run(arguments: &Arguments) -> Outcome<()> {
     let disk = Disk::open(unit, false)?;
     let blocks = disk.bytes() / u64::from(BLOCK);
     let text = format!("{}: {blocks} blocks of {} bytes", size(disk.bytes()), disk.block_size());
-    shown.fact("capacity", json!({ "bytes": disk.bytes(), "block_size": disk.block_size() }), text)?;
+    shown.fact(
+        "capacity",
+        json!({ "bytes": disk.bytes(), "block_size": disk.block_size() }),
+        text,
+    )?;
 
     let pattern = Pattern(random());
     let seconds = write_all(&disk, &pattern, bytes)?;
@@ -283,7 +288,9 @@ fn verify_all(disk: &Disk, pattern: &Pattern, bytes: u64) -> Outcome<f64> {
             let (memory, result) = disk.finish(flight);
             result.map_err(|trouble| trouble.stop(&format!("reading at {at}")))?;
             if let Some(place) = pattern.mismatch(at, &memory) {
-                return Err(Stop::failed(format!("what was read at byte {place} is not what was written there")));
+                return Err(Stop::failed(format!(
+                    "what was read at byte {place} is not what was written there"
+                )));
             }
             free.push(memory);
             bar.inc(PIECE as u64);

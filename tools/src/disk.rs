@@ -39,9 +39,8 @@ impl Disk {
     /// From a session, after asking the unit for its size and its limits.
     pub(crate) fn open(mut unit: Unit, long: bool) -> Outcome<Self> {
         let url = unit.url.clone();
-        let capacity = unit
-            .capacity()
-            .map_err(|trouble| trouble.stop("READ CAPACITY").about(&url))?;
+        let capacity =
+            unit.capacity().map_err(|trouble| trouble.stop("READ CAPACITY").about(&url))?;
         let blocks = capacity.blocks().filter(|_| capacity.bytes().is_some());
         let (Some(blocks), 1..) = (blocks, capacity.block_length) else {
             return Err(Stop::failed(format!("{url}: the unit claims an impossible size")));

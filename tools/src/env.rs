@@ -112,7 +112,10 @@ impl Environment {
     }
 }
 
-fn fill<U: Clone + PartialEq>(url: (&mut Option<U>, &mut Option<Secret>), own: (&Option<U>, &Option<Secret>)) {
+fn fill<U: Clone + PartialEq>(
+    url: (&mut Option<U>, &mut Option<Secret>),
+    own: (&Option<U>, &Option<Secret>),
+) {
     let (user, password) = url;
     if user.is_none() && password.is_none() {
         user.clone_from(own.0);

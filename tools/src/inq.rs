@@ -85,9 +85,10 @@ fn ask(unit: &mut Unit, page: Option<PageCode>) -> Outcome<Vec<u8>> {
         Some(page) => {
             let stop = trouble.stop(&format!("INQUIRY of page {:#04x}", page.code()));
             match stop {
-                Stop::Failed { message, remedy: None } => {
-                    Stop::with_remedy(message, "page 0 lists the pages that the unit has: -e 1 -c 0")
-                }
+                Stop::Failed { message, remedy: None } => Stop::with_remedy(
+                    message,
+                    "page 0 lists the pages that the unit has: -e 1 -c 0",
+                ),
                 stop => stop,
             }
         }

@@ -116,10 +116,7 @@ fn print_characteristics(out: &mut impl Write, page: &BlockCharacteristics) -> i
     writeln!(out, "Medium Rotation Rate:{}RPM", page.rotation_rate)
 }
 
-fn print_provisioning(
-    out: &mut impl Write,
-    page: &LogicalBlockProvisioning<'_>,
-) -> io::Result<()> {
+fn print_provisioning(out: &mut impl Write, page: &LogicalBlockProvisioning<'_>) -> io::Result<()> {
     for (label, value) in [
         ("Threshold Exponent", page.threshold_exponent),
         ("lbpu", u8::from(page.lbpu)),
@@ -148,7 +145,7 @@ fn print_bytes(out: &mut impl Write, data: &[u8]) -> io::Result<()> {
 }
 
 /// Text up to the first zero byte: what follows is padding.
-fn until_nul(bytes: &[u8]) -> Ascii<'_> {
+pub(crate) fn until_nul(bytes: &[u8]) -> Ascii<'_> {
     Ascii::new(bytes.split(|byte| *byte == 0).next().unwrap_or_default())
 }
 
@@ -194,7 +191,10 @@ mod tests {
     fn identification() {
         let list = [
             Designator::binary(DesignatorType::NAA, &[0x60, 0, 1, 0xff]),
-            Designator::scsi_name(Association::TARGET_PORT, b"iqn.2001-04.com.example,t,0x0001\0\0"),
+            Designator::scsi_name(
+                Association::TARGET_PORT,
+                b"iqn.2001-04.com.example,t,0x0001\0\0",
+            ),
         ];
         let mut data = [0; 255];
         let size = DeviceIdentification::emit(Peripheral::DISK, list, &mut data);

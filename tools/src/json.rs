@@ -4,10 +4,10 @@ use iscsi_core::Negotiated;
 use iscsi_core::digest::DigestKind;
 use iscsi_scsi::capacity::ReadCapacity16Data;
 use iscsi_scsi::inquiry::{Peripheral, StandardInquiry};
-use iscsi_scsi::vpd::{BlockLimits, DeviceIdentification, Vpd, VpdPage};
+use iscsi_scsi::vpd::{BlockLimits, CodeSet, DeviceIdentification, Vpd, VpdPage};
 use serde_json::{Value, json};
 
-use crate::inquiry::hex;
+use crate::inquiry::{hex, until_nul};
 
 /// Standard INQUIRY data.
 pub(crate) fn standard(inquiry: &StandardInquiry) -> Value {
@@ -82,13 +82,17 @@ pub(crate) fn page(data: &[u8], decoded: &Vpd<'_>) -> Value {
 
 fn identification(page: &DeviceIdentification<'_>) -> Value {
     let designators = page.designators().map(|designator| {
+        let name = match designator.code_set {
+            CodeSet::ASCII | CodeSet::UTF8 => Some(until_nul(designator.bytes).to_string()),
+            _ => designator.name().map(|name| name.to_string()),
+        };
         json!({
             "protocol": designator.protocol.map(|protocol| protocol.label()),
             "code_set": designator.code_set.label(),
             "association": designator.association.label(),
             "type": designator.kind.label(),
             "bytes": hex(designator.bytes),
-            "name": designator.name().map(|name| name.to_string()),
+            "name": name,
         })
     });
     json!({ "designators": designators.collect::<Vec<_>>() })
@@ -183,7 +187,10 @@ mod tests {
         UnitSerialNumber::emit(Peripheral::DISK, b" 42 ", &mut data);
         let value = page(&data, &Vpd::parse(&data).unwrap());
         assert_eq!(value["unit_serial_number"], "42");
-        assert_eq!((&value["page_code"], &value["bytes"]), (&json!(128), &json!("0080000420343220")));
+        assert_eq!(
+            (&value["page_code"], &value["bytes"]),
+            (&json!(128), &json!("0080000420343220"))
+        );
     }
 
     #[test]

@@ -108,7 +108,11 @@ impl<W: Write> Listing<'_, W> {
         Ok(json!({ "name": target.name.as_str(), "portals": portals }))
     }
 
-    fn print_target(&mut self, target: &DiscoveredTarget, address: &TargetAddress) -> io::Result<()> {
+    fn print_target(
+        &mut self,
+        target: &DiscoveredTarget,
+        address: &TargetAddress,
+    ) -> io::Result<()> {
         let name = &target.name;
         if self.arguments.url && !self.arguments.show_luns {
             writeln!(self.out, "iscsi://{}/{name}/0", address.portal)
@@ -241,6 +245,9 @@ mod tests {
         let disk = DeviceType::DISK;
         assert_eq!(line(1, disk, true, Some(64 << 20)), "Lun:1    Type:DIRECT_ACCESS (Size:64M)\n");
         assert_eq!(line(300, DeviceType::TAPE, true, None), "Lun:300  Type:SEQUENTIAL_ACCESS\n");
-        assert_eq!(line(0, DeviceType::CD_DVD, false, None), "Lun:0    Type:MMC (No media loaded)\n");
+        assert_eq!(
+            line(0, DeviceType::CD_DVD, false, None),
+            "Lun:0    Type:MMC (No media loaded)\n"
+        );
     }
 }

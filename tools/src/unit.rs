@@ -6,7 +6,9 @@ use std::thread;
 use iscsi_core::wire::ScsiStatus;
 use iscsi_core::{Command, Lun, Transfer};
 use iscsi_runtime_std::{Client, Completed, Data, Error, ScsiError};
-use iscsi_scsi::capacity::{ReadCapacity10, ReadCapacity10Data, ReadCapacity16, ReadCapacity16Data};
+use iscsi_scsi::capacity::{
+    ReadCapacity10, ReadCapacity10Data, ReadCapacity16, ReadCapacity16Data,
+};
 use iscsi_scsi::inquiry::StandardInquiry;
 use iscsi_scsi::primary::{Inquiry, TestUnitReady};
 use iscsi_scsi::report_luns::{ReportLuns, ReportLunsData, SelectReport};
@@ -50,11 +52,15 @@ impl Trouble {
         matches!(self, Self::Device { sense: Some(sense), .. } if sense.key == SenseKey::ILLEGAL_REQUEST)
     }
 
+    /// The session is gone: no other command will do better.
+    pub(crate) const fn is_final(&self) -> bool {
+        matches!(self, Self::Session(_))
+    }
+
     /// There is no medium in the drive.
     fn is_no_medium(&self) -> bool {
         let Self::Device { error, sense } = self else { return false };
-        disposition_of(error, sense.as_ref())
-            == Disposition::Fail(disposition::Failure::NoMedium)
+        disposition_of(error, sense.as_ref()) == Disposition::Fail(disposition::Failure::NoMedium)
     }
 
     /// As a reason to stop, with the name of the command in front.
@@ -92,10 +98,7 @@ fn disposition_of(error: &ScsiError, sense: Option<&Sense>) -> Disposition {
 pub(crate) fn judge(result: Result<Completed, Error>) -> Result<Verdict, Trouble> {
     let completed = result.map_err(Trouble::Session)?;
     let returned = completed.data_in();
-    let error = match completed.good() {
-        Ok(_) => return Ok(Verdict::Done(returned)),
-        Err(error) => error,
-    };
+    let Err(error) = completed.good() else { return Ok(Verdict::Done(returned)) };
     let sense = Sense::parse(&error.sense).ok();
     match disposition_of(&error, sense.as_ref()) {
         Disposition::Success if error.outcome.missing == 0 => Ok(Verdict::Done(returned)),
@@ -229,8 +232,7 @@ impl Unit {
         // 16 bytes would do for a start with the oldest devices; the rest saves the second request.
         let mut length = 4096;
         loop {
-            let command =
-                ReportLuns { select: SelectReport::ADDRESSED, allocation_length: length };
+            let command = ReportLuns { select: SelectReport::ADDRESSED, allocation_length: length };
             let data = self.read(&command.cdb(), length as usize)?;
             let report = ReportLunsData::parse(&data)?;
             match ReportLunsData::full_size(&data).and_then(|full| u32::try_from(full).ok()) {

@@ -1,5 +1,6 @@
 //! Arguments, help and exit codes of all tools: what needs no target.
 
+#[expect(dead_code, reason = "each test program uses its part")]
 mod support;
 
 use std::io::Read;
@@ -149,7 +150,8 @@ fn copies_standard_input_and_output() {
 #[test]
 fn checksums_and_json() {
     let source = Scratch::with("abc", b"abc");
-    let ran = run(DD, ["-s", source.str(), "-d", "/dev/null", "--checksum", "sha256"]).ended_with(0);
+    let ran =
+        run(DD, ["-s", source.str(), "-d", "/dev/null", "--checksum", "sha256"]).ended_with(0);
     // FIPS 180-4, the example with one block.
     let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(ran.text().lines().nth(1), Some(format!("sha256:{expected}").as_str()));

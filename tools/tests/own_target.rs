@@ -1,10 +1,12 @@
 //! The tools against this project's own target.
 
-mod support;
 #[path = "support/served.rs"]
 mod served;
+#[expect(dead_code, reason = "each test program uses its part")]
+mod support;
 
-use served::{SECRET, Served, TARGET, TARGET_SECRET, mutual};
+use iscsi_target::Quirks;
+use served::{SECRET, Served, Spoilt, TARGET, TARGET_SECRET, mutual};
 use support::{DD, INQ, LS, READCAPACITY16, Ran, Scratch, command, random, run, run_with_input};
 
 const MIB: usize = 1 << 20;
@@ -72,7 +74,8 @@ fn inquiry_and_capacity() {
         let code = page["code"].to_string();
         let ran = run(INQ, ["-e", "1", "-c", &code, &served.url(0)]).ended_with(0);
         assert!(!ran.stdout.is_empty(), "page {code}");
-        let document = json(&run(INQ, ["-c", &code, "-e1", "--json", &served.url(0)]).ended_with(0));
+        let document =
+            json(&run(INQ, ["-c", &code, "-e1", "--json", &served.url(0)]).ended_with(0));
         assert_eq!(document["page_code"].to_string(), code);
     }
     let ran = run(INQ, ["-c", "0xc7", &served.url(0)]).ended_with(10);
@@ -97,7 +100,11 @@ fn serial_numbers_can_be_demanded() {
     let serial = page["unit_serial_number"].as_str().unwrap();
     run(INQ, [format!("{}?force_usn={serial}", served.url(0))]).ended_with(0);
     let ran = run(INQ, [format!("{}?force_usn=other", served.url(0))]).ended_with(10);
-    assert!(ran.stderr.contains(serial) && ran.stderr.contains("force_usn=other"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains(serial) && ran.stderr.contains("force_usn=other"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -116,9 +123,8 @@ fn credentials_from_url_and_environment() {
         ("LIBISCSI_CHAP_TARGET_PASSWORD", TARGET_SECRET),
     ];
     // Mutual credentials reach the sessions of -s, too.
-    let with = |url: &str| -> Ran {
-        command(LS, ["-s", url]).envs(variables).output().unwrap().into()
-    };
+    let with =
+        |url: &str| -> Ran { command(LS, ["-s", url]).envs(variables).output().unwrap().into() };
     let ran = with(&served.portal_url()).ended_with(0);
     assert!(ran.text().ends_with("Lun:0    Type:DIRECT_ACCESS (Size:1M)\n"), "{}", ran.text());
     // The URL wins.
@@ -162,9 +168,12 @@ fn offsets_that_are_no_blocks() {
     let mut expected = random(4 * MIB, 5);
     let source = Scratch::with("whole", &expected);
     run(DD, ["-s", source.str(), "-d", &served.url(1)]).ended_with(0);
-    for (seed, seek, count, piece) in
-        [(6, 1, 1, 512), (7, 4095, 4098, 4096), (8, 100_001, 1_000_003, 75_536), (9, 8192, 777, 4096)]
-    {
+    for (seed, seek, count, piece) in [
+        (6, 1, 1, 512),
+        (7, 4095, 4098, 4096),
+        (8, 100_001, 1_000_003, 75_536),
+        (9, 8192, 777, 4096),
+    ] {
         let part = random(count, seed);
         let arguments = [
             "-s".into(),
@@ -207,4 +216,58 @@ fn too_small_is_found_before_anything_is_written() {
     assert!(ran.stderr.contains("1048576 bytes were copied"), "{}", ran.stderr);
     let ran = run(DD, ["-s", &served.url(0), "-d", "-", "--skip", "2M"]).ended_with(10);
     assert!(ran.stderr.contains("ends at 1048576"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_medium_that_fails() {
+    let spoilt = Spoilt(1_000_000..1_000_512);
+    let served = Served::odd(vec![Box::new(spoilt)], Quirks::default());
+    let copy = Scratch::new("spoilt");
+    let arguments = ["-s", &served.url(0), "-d", copy.str(), "--block-size", "64K"];
+    let ran = run(DD, arguments).ended_with(10);
+    assert!(ran.stderr.contains("at 983040, 65536 bytes: reading: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("MEDIUM ERROR"), "{}", ran.stderr);
+    let advice = "983040 of 2097152 bytes were copied; --offset-src 983040 --offset-dst 983040";
+    assert!(ran.stderr.contains(advice), "{}", ran.stderr);
+    assert_eq!(copy.read(), [7; 983_040]);
+
+    // With -n all but that part.
+    let ran = run(DD, arguments.iter().chain(&["-n", "--checksum=sha256"])).ended_with(10);
+    assert!(ran.stderr.contains("65536 of 2097152 bytes were left out"), "{}", ran.stderr);
+    assert!(!ran.text().contains("sha256"), "{}", ran.text());
+    let mut expected = vec![7; 2 * MIB];
+    expected[983_040..1_048_576].fill(0);
+    assert!(copy.read() == expected);
+
+    let source = Scratch::with("for-spoilt", &random(2 * MIB, 11));
+    let arguments = ["-s", source.str(), "-d", &served.url(0), "--block-size", "64K", "-m", "2"];
+    let ran = run(DD, arguments).ended_with(10);
+    assert!(ran.stderr.contains("at 983040, 65536 bytes: writing: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("983040 of 2097152 bytes were copied"), "{}", ran.stderr);
+    let ran = run(DD, arguments.iter().chain(&["-n"])).ended_with(10);
+    assert!(ran.stderr.contains("left out at 983040 of the copy"), "{}", ran.stderr);
+}
+
+#[test]
+fn unit_attentions_are_no_errors() {
+    let quirks = Quirks { power_on_attention: true, ..Quirks::default() };
+    let served = Served::odd(vec![Box::new(Spoilt(0..0))], quirks);
+    run(READCAPACITY16, [served.url(0)]).ended_with(0);
+    run(INQ, ["-c", "0xb0", &served.url(0)]).ended_with(0);
+    let ran = run(LS, ["-s", &served.portal_url()]).ended_with(0);
+    assert!(ran.text().contains("(Size:2M)"), "{}", ran.text());
+    let ran = run(DD, ["-s", &served.url(0), "-d", "-"]).ended_with(0);
+    assert!(ran.stdout == vec![7; 2 * MIB]);
+}
+
+#[test]
+fn a_target_that_falls_silent() {
+    // READ(10) is never answered.
+    let quirks = Quirks { ignore: Some(0x28), ..Quirks::default() };
+    let served = Served::odd(vec![Box::new(Spoilt(0..0))], quirks);
+    let start = std::time::Instant::now();
+    let ran = run(DD, ["-s", &served.url(0), "-d", "-", "--timeout", "0.5", "-n"]).ended_with(10);
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    assert!(ran.stderr.contains("timed out"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("0 of 2097152 bytes were copied"), "{}", ran.stderr);
 }

@@ -1,6 +1,5 @@
 //! `iscsi-dd`: copies between logical units and files.
 
-
 mod pipeline;
 mod plan;
 mod sink;
@@ -24,7 +23,6 @@ use crate::units::{parse_bytes, rate};
 use pipeline::Tally;
 use plan::{Ends, Plan};
 
-
 pub(crate) const TOOL: &str = "iscsi-dd";
 
 /// Exit code for wrong arguments.
@@ -37,7 +35,7 @@ left as it is in the destination, and the exit code is 10.
 
 Exit codes:
   0   everything was copied and is on the medium, or help was printed
-  1   the arguments are wrong; nothing was done
+  1   the options are wrong; nothing was done
   10  something failed; the message says how much was copied";
 
 /// Copy between iSCSI logical units and files
@@ -68,7 +66,7 @@ pub(crate) struct Arguments {
     /// The same in blocks
     #[arg(short = 'b', long, value_name = "BLOCKS", conflicts_with = "block_size")]
     pub(crate) blocks: Option<u32>,
-    /// Most reads, and most writes, under way at once
+    /// Most reads, and most writes, under way at once; fewer if they are large
     #[arg(short = 'm', long = "queue-depth", visible_alias = "max", value_name = "NUMBER")]
     #[arg(default_value = "16", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) queue_depth: u16,

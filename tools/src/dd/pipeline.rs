@@ -17,7 +17,22 @@ pub(crate) struct Piece {
     /// Its bytes are `memory[..len]`; the rest is room for the blocks around them.
     pub(crate) memory: Vec<u8>,
     /// Why it could not be read, or written.
-    pub(crate) failed: Option<Stop>,
+    pub(crate) failed: Option<Fault>,
+}
+
+/// Why a piece was not copied.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) why: Stop,
+    /// No other piece can be copied either.
+    pub(crate) is_final: bool,
+}
+
+impl Fault {
+    /// The reason to stop, unless the piece may be left out.
+    fn skip(self, ignore: bool) -> Outcome<Stop> {
+        if ignore && !self.is_final { Ok(self.why) } else { Err(self.why) }
+    }
 }
 
 /// How the copy is cut.
@@ -138,11 +153,13 @@ impl Reader<'_> {
                 source.start(at, len, memory)?;
                 at += len as u64;
             }
-            let Some(piece) = source.finish() else { return Ok(()) };
-            match &piece.failed {
+            let Some(mut piece) = source.finish() else { return Ok(()) };
+            match piece.failed.take() {
                 None => seen(piece.memory.get(..piece.len).unwrap_or_default()),
-                Some(_) if self.options.ignore => {}
-                Some(_) => return piece.failed.map_or(Ok(()), Err),
+                Some(fault) => {
+                    let why = fault.skip(self.options.ignore)?;
+                    piece.failed = Some(Fault { why, is_final: false });
+                }
             }
             // A source whose length was not known has ended.
             ended |= piece.len < self.cut.len(piece.at);
@@ -162,7 +179,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn run(self, sink: &mut Sink) -> Outcome<()> {
+    fn run(mut self, sink: &mut Sink) -> Outcome<()> {
         loop {
             let next = match sink.under_way() {
                 0 => self.full.recv().map_err(|RecvError| TryRecvError::Disconnected),
@@ -170,20 +187,27 @@ impl Writer<'_> {
                 _ => Err(TryRecvError::Empty),
             };
             if let Ok(piece) = next {
-                sink.start(piece)?;
-                continue;
-            }
-            let Some(mut piece) = sink.finish() else { return Ok(()) };
-            if let Some(why) = piece.failed.take() {
-                if !self.options.ignore {
+                if let Err(why) = sink.start(piece) {
+                    // What is under way may still arrive, and counts then.
+                    while self.finish_one(sink)? {}
                     return Err(why);
                 }
-                self.tally.skip(piece.at, piece.len, why);
+            } else if !self.finish_one(sink)? {
+                return Ok(());
             }
-            self.tally.done = piece.at + piece.len as u64;
-            (self.progress)(self.tally.done);
-            // The reader may have ended.
-            let _ = self.free.send(piece.memory);
         }
+    }
+
+    /// Waits for the oldest piece and counts it; `false` if nothing is under way.
+    fn finish_one(&mut self, sink: &mut Sink) -> Outcome<bool> {
+        let Some(mut piece) = sink.finish() else { return Ok(false) };
+        if let Some(fault) = piece.failed.take() {
+            self.tally.skip(piece.at, piece.len, fault.skip(self.options.ignore)?);
+        }
+        self.tally.done = piece.at + piece.len as u64;
+        (self.progress)(self.tally.done);
+        // The reader may have ended.
+        let _ = self.free.send(piece.memory);
+        Ok(true)
     }
 }

@@ -3,16 +3,19 @@
 use std::path::Path;
 
 use super::Arguments;
-use crate::disk::Disk;
 use super::pipeline::{Cut, Options, Tally};
 use super::sink::Sink;
 use super::source::Source;
 use crate::connect::Setup;
+use crate::disk::Disk;
 use crate::output::{Outcome, Stop};
 
 /// Length of a piece unless something else is asked for: long enough to make the cost of a command small, short enough that
 /// the commands of a whole queue fit into a cache.
 const PIECE: u64 = 512 << 10;
+
+/// Memory for all buffers together, in bytes; a queue that would need more is made shorter.
+const MAX_MEMORY: usize = 512 << 20;
 
 /// The longest piece.
 const MAX_PIECE: u64 = 64 << 20;
@@ -58,7 +61,9 @@ impl Ends {
                 let bytes = disk.bytes();
                 let Some(available) = bytes.checked_sub(arguments.offset_src) else {
                     let offset = arguments.offset_src;
-                    return Err(Stop::failed(format!("{url}: ends at {bytes}, before offset {offset}")));
+                    return Err(Stop::failed(format!(
+                        "{url}: ends at {bytes}, before offset {offset}"
+                    )));
                 };
                 (Source::disk(disk, arguments.offset_src), Some(available))
             }
@@ -91,7 +96,10 @@ fn check_room(disk: &Disk, arguments: &Arguments, needed: Option<u64>) -> Outcom
     };
     match needed {
         Some(needed) if needed > room => Err(Stop::with_remedy(
-            format!("{}: is too small: {needed} bytes are to be copied to offset {offset}, but it ends at {bytes}", disk.url()),
+            format!(
+                "{}: is too small: {needed} bytes are to be copied to offset {offset}, but it ends at {bytes}",
+                disk.url()
+            ),
             format!("--count {room} copies what fits"),
         )),
         _ => Ok(()),
@@ -123,7 +131,7 @@ impl Plan {
             Sink::File { .. } | Sink::Standard { .. } => None,
         };
         let block_of = |disk: Option<&Disk>| disk.map(|disk| u64::from(disk.block_size()));
-        let block = block_of(from).or(block_of(to)).unwrap_or(512);
+        let block = block_of(from).or_else(|| block_of(to)).unwrap_or(512);
         let asked = match (arguments.block_size, arguments.blocks) {
             (Some(bytes), _) => bytes,
             (None, Some(blocks)) => u64::from(blocks).saturating_mul(block),
@@ -137,7 +145,7 @@ impl Plan {
         // One block is kept free for pieces that do not begin with a block.
         let limit = |disk: &Disk| disk.max_bytes().saturating_sub(disk.block_size().into());
         let asked = [from, to].into_iter().flatten().map(limit).fold(asked, u64::min);
-        let grain = block_of(to).or(block_of(from)).unwrap_or(1);
+        let grain = block_of(to).or_else(|| block_of(from)).unwrap_or(1);
         let cut = cut(asked, grain, block_of(to), arguments.offset_dst);
         let total = match (arguments.count, ends.available) {
             (Some(count), Some(available)) => Some(count.min(available)),
@@ -145,8 +153,10 @@ impl Plan {
         };
         let slack = 2 * block_of(from).unwrap_or(0).max(block_of(to).unwrap_or(0));
         let memory = cut.size + usize::try_from(slack).unwrap_or(0);
+        // Each end has buffers of its own.
+        let most = (MAX_MEMORY / 2 / memory.max(1)).max(1);
         let options = Options {
-            depth: arguments.queue_depth.into(),
+            depth: usize::from(arguments.queue_depth).min(most),
             memory,
             ignore: arguments.ignore_errors,
         };

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 
+use crate::dd::pipeline::{Fault, Piece};
 use crate::disk::{Disk, Flight};
-use crate::dd::pipeline::Piece;
 use crate::output::{Outcome, Stop};
 
 /// Runs of zeros of this length are left out of a file that has nothing there.
@@ -49,7 +49,9 @@ impl Sink {
     pub(crate) fn under_way(&self) -> usize {
         match self {
             Self::Disk { flights, .. } => flights.len(),
-            Self::File { written, .. } | Self::Standard { written } => usize::from(written.is_some()),
+            Self::File { written, .. } | Self::Standard { written } => {
+                usize::from(written.is_some())
+            }
         }
     }
 
@@ -97,9 +99,9 @@ impl Sink {
                     piece.memory = memory;
                     let (place, len) = (*offset + piece.at, piece.len);
                     piece.failed = result.err().map(|trouble| {
-                        trouble
-                            .stop("writing")
-                            .about(format_args!("{} at {place}, {len} bytes", disk.url()))
+                        let is_final = trouble.is_final();
+                        let about = format!("{} at {place}, {len} bytes", disk.url());
+                        Fault { why: trouble.stop("writing").about(about), is_final }
                     });
                 }
                 Some(piece)
@@ -182,13 +184,13 @@ fn copy_part(memory: &mut [u8], at: usize, part: Option<&[u8]>) {
 fn write_sparsely(file: &mut File, data: &[u8]) -> io::Result<()> {
     let mut rest = data;
     while !rest.is_empty() {
-        let is_hole = |run: &[u8]| run.iter().fold(0, |all, byte| all | byte) == 0;
-        let holes: usize =
-            rest.chunks(HOLE).take_while(|run| is_hole(run)).map(<[u8]>::len).sum();
+        // Data show in the first bytes, nearly always; only what may be a hole is looked at whole.
+        let is_zero = |run: &[u8]| run.iter().fold(0, |all, byte| all | byte) == 0;
+        let is_hole = |run: &[u8]| is_zero(run.get(..64).unwrap_or(run)) && is_zero(run);
+        let holes: usize = rest.chunks(HOLE).take_while(|run| is_hole(run)).map(<[u8]>::len).sum();
         let (hole, tail) = rest.split_at_checked(holes).unwrap_or((&[], rest));
         pass(file, hole.len())?;
-        let full: usize =
-            tail.chunks(HOLE).take_while(|run| !is_hole(run)).map(<[u8]>::len).sum();
+        let full: usize = tail.chunks(HOLE).take_while(|run| !is_hole(run)).map(<[u8]>::len).sum();
         let (data, tail) = tail.split_at_checked(full).unwrap_or((tail, &[]));
         file.write_all(data)?;
         rest = tail;
@@ -261,7 +263,7 @@ mod tests {
         let path = path("gap");
         let mut sink = Sink::stream(&path, 0, false).unwrap();
         write(&mut sink, 0, &[1; 10]);
-        let failed = Some(Stop::failed("medium error"));
+        let failed = Some(Fault { why: Stop::failed("medium error"), is_final: false });
         sink.start(Piece { at: 10, len: 10, memory: vec![9; 10], failed }).unwrap();
         assert!(sink.finish().unwrap().failed.is_some());
         write(&mut sink, 20, &[2; 10]);

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
+use crate::dd::pipeline::{Fault, Piece};
 use crate::disk::{Disk, Flight, Flights};
-use crate::dd::pipeline::Piece;
 use crate::output::{Outcome, Stop};
 
 /// A logical unit, or bytes that come one after the other.
@@ -37,7 +37,8 @@ impl Source {
         let fail = |error: io::Error| Stop::failed(format!("{path}: {error}"));
         if path == "-" {
             let mut stdin = io::stdin();
-            skip(&mut stdin, offset).map_err(|error| Stop::failed(format!("standard input: {error}")))?;
+            skip(&mut stdin, offset)
+                .map_err(|error| Stop::failed(format!("standard input: {error}")))?;
             return Ok((Self::of("standard input".into(), stdin, false), None));
         }
         let mut file = File::open(path).map_err(fail)?;
@@ -126,8 +127,9 @@ fn arrive(disk: &Disk, offset: u64, asked: Asked, flight: Flight) -> Piece {
         memory.copy_within(head..head + len, 0);
     }
     let failed = result.err().map(|trouble| {
-        let place = offset + at;
-        trouble.stop("reading").about(format_args!("{} at {place}, {len} bytes", disk.url()))
+        let (place, is_final) = (offset + at, trouble.is_final());
+        let about = format!("{} at {place}, {len} bytes", disk.url());
+        Fault { why: trouble.stop("reading").about(about), is_final }
     });
     Piece { at, len, memory, failed }
 }
@@ -178,7 +180,9 @@ mod tests {
 
     #[test]
     fn missing_files_are_named() {
-        let Err(Stop::Failed { message, .. }) = Source::stream("/no/such/file", 0) else { panic!() };
+        let Err(Stop::Failed { message, .. }) = Source::stream("/no/such/file", 0) else {
+            panic!()
+        };
         assert!(message.starts_with("/no/such/file: "), "{message}");
     }
 
