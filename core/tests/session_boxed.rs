@@ -1,4 +1,5 @@
 //! A session on the heap has to come to be on the usual stack of a thread.
+#![cfg(feature = "alloc")]
 
 use iscsi_core::Session;
 

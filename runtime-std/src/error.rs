@@ -173,10 +173,10 @@ impl From<Error> for io::Error {
 ///
 /// ```no_run
 /// use iscsi_runtime_std::{Error, Client};
-/// # fn client() -> Client { unimplemented!() }
-///
-/// if let Err(Error::Io(error)) = client().ping() {
-///     println!("{:?}: {}", error.peer(), error.step());
+/// fn report(client: &mut Client) {
+///     if let Err(Error::Io(error)) = client.ping() {
+///         println!("{:?}: {}", error.peer(), error.step());
+///     }
 /// }
 /// ```
 #[derive(Debug)]
