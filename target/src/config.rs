@@ -44,7 +44,8 @@ pub struct TargetConfig {
     pub auth: Option<Chap>,
     /// The same for discovery.
     pub discovery_auth: Option<Chap>,
-    /// The operational parameters offered. The engine has one connection per session and error recovery level 0, whatever stands
+    /// The operational parameters offered. The engine has one connection per session and error recovery level 0,
+    /// whatever stands
     /// here.
     pub limits: Limits,
     /// How long a login may take.

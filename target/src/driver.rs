@@ -17,10 +17,12 @@ const BEHIND: usize = 512;
 /// Runs shown to the transport in one call.
 const RUNS: usize = TargetConnection::MAX_RUNS;
 
-/// Moves bytes both ways until nothing can move, or `budget` PDUs were received: acts on deadlines, sends, receives, sends again.
+/// Moves bytes both ways until nothing can move, or `budget` PDUs were received: acts on deadlines, sends, receives,
+/// sends again.
 ///
 /// Never blocks and never waits. What it returns says when to call it next; it is also to be called when
-/// [`Target::changes`] has moved. When the connection [is closed](TargetConnection::is_closed) the stream is to be closed; when it
+/// [`Target::changes`] has moved. When the connection [is closed](TargetConnection::is_closed) the stream is to be
+/// closed; when it
 /// [is finished](TargetConnection::is_finished), its sending side.
 ///
 /// # Errors

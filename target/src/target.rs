@@ -13,7 +13,9 @@ use crate::config::TargetConfig;
 use crate::conn::Ending;
 use crate::nexus::{Attention, Attentions, MAX_UNITS, NexusId, NexusSlot, SessionIdentity};
 use crate::quirks::Quirks;
-use crate::unit::{Context, LogicalUnit, Start, absent_inquiry, absent_sense, illegal, report_luns};
+use crate::unit::{
+    Context, LogicalUnit, Start, absent_inquiry, absent_sense, illegal, report_luns,
+};
 
 /// An iSCSI target: its settings, its logical units and the sessions that are logged in.
 ///
@@ -167,7 +169,8 @@ impl<'a> Target<'a> {
     }
 
     /// Counts the events that connections other than the one being served have to notice: a session was taken over, tasks were
-    /// ended from elsewhere. When it has changed, every connection should be [served](crate::TargetConnection::handle_timeout) once.
+    /// ended from elsewhere. When it has changed, every connection should be
+    /// [served](crate::TargetConnection::handle_timeout) once.
     pub const fn changes(&self) -> u64 {
         self.changes
     }
@@ -267,7 +270,7 @@ impl Target<'_> {
             return Ok(Start::Reply);
         }
         match self.unit_and_context(unit, nexus) {
-            Some((unit, mut context)) => unit.start(&command, &mut context),
+            Some((unit, context)) => unit.start(&command, &context),
             None => Err(illegal(AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED)),
         }
     }
@@ -393,13 +396,8 @@ impl Target<'_> {
             return Err(LoginStatus::TARGET_ERROR);
         };
         slot.generation = slot.generation.wrapping_add(1);
-        slot.session = Some(SessionIdentity {
-            initiator: initiator.clone(),
-            isid,
-            tsih,
-            cid,
-            session_type,
-        });
+        slot.session =
+            Some(SessionIdentity { initiator: initiator.clone(), isid, tsih, cid, session_type });
         if old.is_none() {
             slot.attentions = [Attentions::NONE; MAX_UNITS];
         }
@@ -483,7 +481,11 @@ impl Target<'_> {
     }
 
     /// The attention that is reported next, left where it is.
-    pub(crate) fn pending_attention(&mut self, nexus: NexusId, unit: u16) -> Option<AdditionalSense> {
+    pub(crate) fn pending_attention(
+        &mut self,
+        nexus: NexusId,
+        unit: u16,
+    ) -> Option<AdditionalSense> {
         Some(self.attentions(nexus, unit)?.first()?.additional_sense())
     }
 }

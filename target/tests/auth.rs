@@ -88,7 +88,7 @@ fn bench_with(auth: Chap) -> Bench {
 
 #[test]
 fn the_right_secret_opens() {
-    for algorithm in ChapAlgorithm::ALL {
+    for algorithm in ChapAlgorithm::ALL.into_iter().filter(|algorithm| algorithm.is_available()) {
         let only = ChapAlgorithms::new(&[algorithm]).unwrap();
         let mut bench = bench_with(chap("user", "a long enough secret"));
         let credentials = chap("user", "a long enough secret").with_algorithms(only).unwrap();
@@ -111,7 +111,8 @@ fn a_wrong_secret_or_name_does_not() {
 #[test]
 fn the_target_proves_itself() {
     // The initiator side of the exchange checks the target's proof.
-    let mut bench = bench_with(mutual("user", "a long enough secret", "target", "the target's own one"));
+    let mut bench =
+        bench_with(mutual("user", "a long enough secret", "target", "the target's own one"));
     let credentials = mutual("user", "a long enough secret", "target", "the target's own one");
     assert_eq!(log_in(&mut bench, &credentials, SessionType::Normal), LoginStatus::SUCCESS);
 }
@@ -126,7 +127,8 @@ fn proof_that_was_not_configured_cannot_be_given() {
 
 #[test]
 fn the_target_secret_is_not_accepted_from_an_initiator() {
-    let mut bench = bench_with(mutual("user", "a long enough secret", "target", "the target's own one"));
+    let mut bench =
+        bench_with(mutual("user", "a long enough secret", "target", "the target's own one"));
     let status = log_in(&mut bench, &chap("user", "the target's own one"), SessionType::Normal);
     assert_eq!(status, LoginStatus::AUTHENTICATION_FAILURE);
 }
@@ -199,7 +201,8 @@ fn an_initiator_that_says_nothing_is_asked() {
 #[test]
 fn a_reflected_challenge_is_refused() {
     // RFC 7143 section 9.2.1.
-    let mut bench = bench_with(mutual("user", "a long enough secret", "target", "the target's own one"));
+    let mut bench =
+        bench_with(mutual("user", "a long enough secret", "target", "the target's own one"));
     let names = [format!("InitiatorName={INITIATOR}"), format!("TargetName={TARGET}")];
     let request = bench.login_request(0, SECURITY);
     bench.exchange_login(0, request, &[&names[0], &names[1], "AuthMethod=CHAP"]);
@@ -219,6 +222,8 @@ fn none_is_enough_where_it_is_allowed() {
         LoginRequest { next_stage: Some(OPERATIONAL), ..bench.login_request(0, SECURITY) };
     let keys = [names[0].as_str(), &names[1], "AuthMethod=None"];
     let (response, text) = bench.exchange_login(0, request, &keys);
-    assert!(matches!(response.outcome, LoginOutcome::Proceed(p) if p.next_stage == Some(OPERATIONAL)));
+    assert!(
+        matches!(response.outcome, LoginOutcome::Proceed(p) if p.next_stage == Some(OPERATIONAL))
+    );
     assert!(text.contains(&"AuthMethod=None".into()));
 }

@@ -36,7 +36,8 @@ fn refused(bench: &mut Bench, request: LoginRequest, keys: &[&str]) -> LoginStat
 #[test]
 fn one_exchange_is_enough() {
     let mut bench = Bench::new(|_| {});
-    let text = bench.login(0, &["MaxBurstLength=65536", "InitialR2T=No", "HeaderDigest=CRC32C,None"]);
+    let text =
+        bench.login(0, &["MaxBurstLength=65536", "InitialR2T=No", "HeaderDigest=CRC32C,None"]);
     for key in [
         "TargetPortalGroupTag=1",
         "MaxBurstLength=65536",
@@ -127,7 +128,10 @@ fn what_is_missing_or_wrong_is_named() {
         (&[initiator, target, initiator], LoginStatus::INITIATOR_ERROR),
         (&["InitiatorName=nobody", target], LoginStatus::INITIATOR_ERROR),
         (&[initiator, target, "SendTargets=All"], LoginStatus::INITIATOR_ERROR),
-        (&[initiator, target, "MaxBurstLength=1024", "FirstBurstLength=2048"], LoginStatus::INITIATOR_ERROR),
+        (
+            &[initiator, target, "MaxBurstLength=1024", "FirstBurstLength=2048"],
+            LoginStatus::INITIATOR_ERROR,
+        ),
         (&[initiator, target, "no equals sign"], LoginStatus::INITIATOR_ERROR),
     ];
     for (keys, status) in cases {

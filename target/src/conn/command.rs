@@ -1,7 +1,7 @@
 //! SCSI commands: the CmdSN window, and the life of a task.
 
-use iscsi_core::wire::{RejectReason, ScsiCommand, ScsiStatus};
 use iscsi_core::text::SessionType;
+use iscsi_core::wire::{RejectReason, ScsiCommand, ScsiStatus};
 use iscsi_core::{CmdSn, Instant, TargetTransferTag};
 use iscsi_scsi::Sense;
 use iscsi_scsi::sense::{AdditionalSense, SenseKey};
@@ -231,8 +231,8 @@ impl TargetConnection {
         let immediate = command.data_segment_length;
         let limit = negotiated.first_burst_length.min(command.expected_data_transfer_length);
         let unsolicited_allowed = !negotiated.initial_r2t;
-        let forbidden =
-            immediate > 0 && !negotiated.immediate_data || !command.is_final && !unsolicited_allowed;
+        let forbidden = immediate > 0 && !negotiated.immediate_data
+            || !command.is_final && !unsolicited_allowed;
         let task = &mut self.tasks[index];
         task.r2t_end = task.total;
         task.r2t_at = immediate.min(task.total);
@@ -322,8 +322,7 @@ impl TargetConnection {
             Work::Staged { run } => {
                 let from = run.at();
                 let data = self.core.staging.get(from..from + task.total as usize);
-                let result =
-                    target.finish(nexus, task.unit, &task.cdb, data.unwrap_or_default());
+                let result = target.finish(nexus, task.unit, &task.cdb, data.unwrap_or_default());
                 self.core.staging_pages.give(run);
                 task.work = Work::Status;
                 result
@@ -400,7 +399,7 @@ impl TargetConnection {
         let header = *self.core.rx.bhs();
         if self.core.control.push_back(Control::Reject { reason, header }).is_err() {
             // No PDU is taken while the queue is full.
-            self.finish(super::EndReason::Dropped, target, now);
+            self.finish(super::EndReason::Flooded, target, now);
         }
     }
 }

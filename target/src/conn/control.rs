@@ -29,13 +29,23 @@ const ECHO: usize = AREA / 2;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Control {
     /// The answer to a ping, with data in the bounce area.
-    Echo { itt: InitiatorTaskTag, len: usize, run: Option<Run> },
+    Echo {
+        itt: InitiatorTaskTag,
+        len: usize,
+        run: Option<Run>,
+    },
     /// Our own ping.
     Ping,
     /// Nothing but the counters.
     Update,
-    TaskManagement { itt: InitiatorTaskTag, response: TaskManagementResponseCode },
-    Logout { itt: InitiatorTaskTag, response: LogoutResponseCode },
+    TaskManagement {
+        itt: InitiatorTaskTag,
+        response: TaskManagementResponseCode,
+    },
+    Logout {
+        itt: InitiatorTaskTag,
+        response: LogoutResponseCode,
+    },
     /// Text in the bounce area; more follows if there is a tag.
     Text {
         itt: InitiatorTaskTag,
@@ -45,7 +55,10 @@ pub(super) enum Control {
         run: Run,
     },
     Async(AsyncEvent),
-    Reject { reason: RejectReason, header: Bhs },
+    Reject {
+        reason: RejectReason,
+        header: Bhs,
+    },
 }
 
 impl Control {
@@ -70,14 +83,8 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) const NONE: Self = Self {
-        login: None,
-        heard: None,
-        interval: None,
-        ping: None,
-        waiting: None,
-        closing: None,
-    };
+    pub(super) const NONE: Self =
+        Self { login: None, heard: None, interval: None, ping: None, waiting: None, closing: None };
 
     fn idle(&self) -> Option<Instant> {
         match (self.ping, self.heard, self.interval) {
@@ -92,14 +99,8 @@ impl TargetConnection {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let timers = &self.core.timers;
         let delayed = self.tasks.front(Line::Delayed).and_then(|index| self.tasks[index].due);
-        let all = [
-            timers.login,
-            timers.idle(),
-            timers.ping,
-            timers.waiting,
-            timers.closing,
-            delayed,
-        ];
+        let all =
+            [timers.login, timers.idle(), timers.ping, timers.waiting, timers.closing, delayed];
         all.into_iter().flatten().min()
     }
 
@@ -172,7 +173,8 @@ impl TargetConnection {
 
 /// Asynchronous messages (RFC 7143 section 11.9).
 impl TargetConnection {
-    /// Tells the initiator something unasked: that it shall log out, that the target is about to drop the connection or the session.
+    /// Tells the initiator something unasked: that it shall log out, that the target is about to drop the connection or
+    /// the session.
     /// Whether it was possible: only in the full feature phase, and not while too many answers wait to be sent.
     pub fn send_async(&mut self, event: AsyncEvent) -> bool {
         self.core.state == State::FullFeature

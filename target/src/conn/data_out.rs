@@ -1,7 +1,7 @@
 //! Data-Out: bursts, solicited and unsolicited (RFC 7143 sections 4.2.5.2 and 11.7).
 
-use iscsi_core::wire::{DataOut, RejectReason};
 use iscsi_core::Instant;
+use iscsi_core::wire::{DataOut, RejectReason};
 
 use super::TargetConnection;
 use super::command::{unexpected_unsolicited_data, wrong_amount_of_data};

@@ -44,7 +44,9 @@ impl Identity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Security {
     /// No method was chosen yet.
-    Method { proposed: bool },
+    Method {
+        proposed: bool,
+    },
     /// CHAP_A is to come.
     Algorithm,
     /// CHAP_N and CHAP_R are to come.
@@ -184,8 +186,7 @@ impl TargetConnection {
             return self.refuse_login(LoginStatus::UNSUPPORTED_VERSION, target, now);
         }
         let Some(run) = self.core.bounce_pages.take(TEXT_AREA) else {
-            // Answers are not being read, yet requests keep coming.
-            return self.close(EndReason::Format(FormatError::WrongOpcode(0x03)), target);
+            return self.close(EndReason::Flooded, target);
         };
         if request.is_continued {
             return self.respond(request, Answer::Proceed(None), 0, run, target, now);
@@ -362,9 +363,8 @@ impl Acceptor {
         for pair in Pairs::new(text) {
             let pair = pair.map_err(|_| LoginStatus::INITIATOR_ERROR)?;
             let Some(negotiation) = &mut self.negotiation else { break };
-            let received = negotiation
-                .receive(&pair, phase, out)
-                .map_err(|_| LoginStatus::INITIATOR_ERROR)?;
+            let received =
+                negotiation.receive(&pair, phase, out).map_err(|_| LoginStatus::INITIATOR_ERROR)?;
             let text = || pair.text().map_err(|_| LoginStatus::INITIATOR_ERROR);
             match received {
                 Received::Declared(Key::InitiatorName) => {
@@ -403,7 +403,7 @@ impl Acceptor {
 
     /// Who logs in, and to what: checked once, with the first complete request.
     fn identify(
-        &mut self,
+        &self,
         request: &LoginRequest,
         target_name: Option<&str>,
         target: &Target<'_>,

@@ -19,7 +19,7 @@ use core::ops::{Deref, DerefMut};
 use heapless::Deque;
 use iscsi_core::auth::Entropy;
 use iscsi_core::text::SessionType;
-use iscsi_core::wire::{Bhs, FormatError, LoginStatus};
+use iscsi_core::wire::{Bhs, LoginStatus};
 use iscsi_core::{CmdSn, Direction, Instant, IscsiName, Negotiated, Portal, StatSn, Trace, Wants};
 
 use crate::nexus::NexusId;
@@ -34,8 +34,8 @@ use task::TaskTable;
 use task_management::Waiting;
 use text::TextExchange;
 
-pub use task::TaskSlot;
 pub(crate) use task::Ending;
+pub use task::TaskSlot;
 
 /// Bytes that a command may send before it is carried out: parameter lists, both halves of COMPARE AND WRITE.
 pub(crate) const STAGING: usize = AREA;
@@ -82,10 +82,10 @@ pub enum EndReason {
     TimedOut,
     /// Another connection took over the session, or the target ended it.
     SessionEnded,
-    /// A header that no initiator may send, in a place where it cannot be skipped.
-    Format(FormatError),
     /// The header digest does not match: there is no way to find the next PDU.
     HeaderDigest,
+    /// Requests kept coming although their answers were not read.
+    Flooded,
     /// The application asked for it.
     Dropped,
 }
@@ -99,8 +99,8 @@ impl fmt::Display for EndReason {
             Self::NotALogin => f.write_str("the first PDU is no Login Request"),
             Self::TimedOut => f.write_str("timed out"),
             Self::SessionEnded => f.write_str("the session ended"),
-            Self::Format(error) => error.fmt(f),
             Self::HeaderDigest => f.write_str("header digest mismatch"),
+            Self::Flooded => f.write_str("answers are not read"),
             Self::Dropped => f.write_str("dropped"),
         }
     }
@@ -170,7 +170,8 @@ struct ConnCore {
 
 /// One byte stream to an initiator.
 ///
-/// Bytes that arrived go in with [`receive`](Self::receive), or are read into [`recv_space`](Self::recv_space) and reported with
+/// Bytes that arrived go in with [`receive`](Self::receive), or are read into [`recv_space`](Self::recv_space) and
+/// reported with
 /// [`received`](Self::received); bytes to send are shown by [`poll_transmit`](Self::poll_transmit) and reported with
 /// [`transmitted`](Self::transmitted). [`driver::pump`](crate::driver::pump) does all of it.
 ///
@@ -279,10 +280,13 @@ impl TargetConnection {
         matches!(self.core.state, State::FullFeature)
     }
 
-    /// Whether everything is sent that will ever be sent: the stream's sending side is to be shut down. The connection then waits
+    /// Whether everything is sent that will ever be sent: the stream's sending side is to be shut down. The connection
+    /// then waits
     /// for the initiator to close, for a short time.
     pub fn is_finished(&self) -> bool {
-        self.core.state == State::Closing && self.core.ring.is_empty() && self.core.control.is_empty()
+        self.core.state == State::Closing
+            && self.core.ring.is_empty()
+            && self.core.control.is_empty()
     }
 
     /// Why the connection ended, once it has or is about to.
@@ -331,7 +335,8 @@ impl TargetConnection {
 impl TargetConnection {
     /// An initiator has connected: the login begins.
     ///
-    /// `entropy` must be fresh from a cryptographically secure source for every connection (RFC 7143 section 9.2.1). `local` is the address that
+    /// `entropy` must be fresh from a cryptographically secure source for every connection (RFC 7143 section 9.2.1).
+    /// `local` is the address that
     /// the initiator connected to, for SendTargets.
     pub fn opened(
         &mut self,

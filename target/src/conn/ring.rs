@@ -26,9 +26,17 @@ pub(crate) enum Body<'a> {
     /// To be copied into the ring: at most [`INLINE`] bytes.
     Inline(&'a [u8]),
     /// In the bounce area. The pages, if given, are free once the PDU is gone.
-    Area { at: usize, len: usize, pages: Option<Run> },
+    Area {
+        at: usize,
+        len: usize,
+        pages: Option<Run>,
+    },
     /// On a disk that lends it.
-    Disk { unit: u16, at: u64, len: usize },
+    Disk {
+        unit: u16,
+        at: u64,
+        len: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -154,7 +162,9 @@ impl Ring {
             let mut crc = Crc32c::new();
             match body {
                 Body::Inline(bytes) => crc.update(bytes),
-                Body::Area { at, len, .. } => crc.update(area.get(at..at + len).unwrap_or_default()),
+                Body::Area { at, len, .. } => {
+                    crc.update(area.get(at..at + len).unwrap_or_default());
+                }
                 // With data digests everything is copied to the area first: a disk could change what it lent.
                 Body::None | Body::Disk { .. } => {}
             }

@@ -1,6 +1,7 @@
 //! Receiving: framing, digests, and where each byte goes.
 //!
-//! One machine with four phases (header, additional header segments, data segment, trailer). It always knows the one place where the
+//! One machine with four phases (header, additional header segments, data segment, trailer). It always knows the one
+//! place where the
 //! next bytes belong ([`TargetConnection::recv_space`]) and is told how many were put there ([`TargetConnection::received`]);
 //! [`TargetConnection::receive`] takes bytes from a scratch, from which they go straight to the disk.
 
@@ -201,7 +202,8 @@ impl TargetConnection {
         used
     }
 
-    /// Where the next bytes from the initiator belong: one contiguous run, empty if input has to wait or the connection is closed.
+    /// Where the next bytes from the initiator belong: one contiguous run, empty if input has to wait or the connection
+    /// is closed.
     pub fn recv_space<'a>(&'a mut self, target: &'a mut Target<'_>) -> &'a mut [u8] {
         let core = &mut self.core;
         if core.state == State::Closed {
@@ -246,7 +248,8 @@ impl TargetConnection {
         &mut place[..len]
     }
 
-    /// How many bytes of Data-Out are still to come that can be read straight into memory that the disk lends. Zero for everything
+    /// How many bytes of Data-Out are still to come that can be read straight into memory that the disk lends. Zero for
+    /// everything
     /// else.
     #[inline]
     pub fn direct_len(&self, target: &mut Target<'_>) -> usize {
@@ -264,6 +267,8 @@ impl TargetConnection {
 
     /// `n` bytes were put where [`recv_space`](Self::recv_space) said.
     pub fn received(&mut self, n: usize, target: &mut Target<'_>, now: Instant) {
+        // More than there was room for cannot have been put there.
+        let n = n.min(self.recv_space(target).len());
         if self.core.state == State::Closed || n == 0 {
             return;
         }
@@ -279,7 +284,8 @@ impl TargetConnection {
         self.heard(now);
     }
 
-    /// Looks at the `n` bytes that were just put into `recv_space`, while they are in the cache: digest, and data that could not be
+    /// Looks at the `n` bytes that were just put into `recv_space`, while they are in the cache: digest, and data that
+    /// could not be
     /// placed directly.
     fn take_placed(&mut self, n: usize, target: &mut Target<'_>) {
         let rx = &self.core.rx;

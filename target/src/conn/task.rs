@@ -264,7 +264,7 @@ impl TaskTable {
     fn bucket(&self, itt: InitiatorTaskTag) -> u16 {
         // Fibonacci hashing: initiators count tags up, or put the slot into the low or high bits.
         let hash = itt.0.wrapping_mul(0x9e37_79b9) >> 16;
-        (hash * u32::from(self.capacity()) >> 16) as u16
+        ((hash * u32::from(self.capacity())) >> 16) as u16
     }
 
     #[inline]

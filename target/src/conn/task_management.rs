@@ -47,7 +47,10 @@ impl TargetConnection {
         self.stop_waiting(target, now);
         let response = self.perform(request, target);
         let itt = request.initiator_task_tag;
-        let owing = self.tasks.live().any(|index| self.tasks[index].aborted && self.tasks[index].awaits_data());
+        let owing = self
+            .tasks
+            .live()
+            .any(|index| self.tasks[index].aborted && self.tasks[index].awaits_data());
         if owing {
             self.core.waiting = Some(Waiting { itt, response });
             self.core.timers.waiting = Some(now + DATA_TIMEOUT);
@@ -69,11 +72,7 @@ impl TargetConnection {
         self.release_held(target, now);
     }
 
-    fn perform(
-        &mut self,
-        request: &TaskManagementRequest,
-        target: &mut Target<'_>,
-    ) -> Response {
+    fn perform(&mut self, request: &TaskManagementRequest, target: &mut Target<'_>) -> Response {
         let function = &request.function;
         let unit = function.lun().map(|lun| target.find_unit(lun));
         let modern = matches!(
@@ -188,8 +187,10 @@ impl TargetConnection {
 
     /// One aborted task less: was it the last one that the answer waits for?
     pub(super) fn aborted_task_gone(&mut self, target: &mut Target<'_>, now: Instant) {
-        let owing =
-            self.tasks.live().any(|index| self.tasks[index].aborted && self.tasks[index].awaits_data());
+        let owing = self
+            .tasks
+            .live()
+            .any(|index| self.tasks[index].aborted && self.tasks[index].awaits_data());
         if !owing {
             self.stop_waiting(target, now);
         }

@@ -48,7 +48,11 @@ enum Query {
 /// What a complete request leads to.
 enum Step {
     /// There is text of this length to be sent; `more` follows, after a cut within a pair if `cut`.
-    Answer { len: usize, more: bool, cut: bool },
+    Answer {
+        len: usize,
+        more: bool,
+        cut: bool,
+    },
     Reject(RejectReason),
 }
 
@@ -78,11 +82,8 @@ impl TargetConnection {
         match request.transfer {
             // Begins anew, whatever was under way (RFC 7143 section 11.10.4).
             None => {
-                *exchange = TextExchange {
-                    itt: Some(itt),
-                    run: exchange.run,
-                    ..TextExchange::IDLE
-                };
+                *exchange =
+                    TextExchange { itt: Some(itt), run: exchange.run, ..TextExchange::IDLE };
             }
             Some(TAG) if exchange.itt == Some(itt) => {}
             Some(_) => return self.refuse_text(RejectReason::ProtocolError, target, now),

@@ -3,8 +3,7 @@
 use iscsi_core::digest::DigestKind;
 use iscsi_core::wire::{
     AsyncMessage, BHS_LEN, Bhs, Completion, DataIn, DataInStatus, LogoutResponse, NopIn, NopInKind,
-    R2t, Reject, ScsiResponse, ScsiResponseCode, ScsiStatus, TaskManagementResponse,
-    TextResponse,
+    R2t, Reject, ScsiResponse, ScsiResponseCode, ScsiStatus, TaskManagementResponse, TextResponse,
 };
 use iscsi_core::{DataSn, Direction, Instant, R2tSn, StatSn};
 
@@ -22,7 +21,8 @@ const REPLY_PDUS: usize = PAGE / 512;
 const COPY: usize = AREA / 2;
 
 impl TargetConnection {
-    /// The most runs that [`poll_transmit`](Self::poll_transmit) is ever asked to show by the driver: three for each PDU of the ring.
+    /// The most runs that [`poll_transmit`](Self::poll_transmit) is ever asked to show by the driver: three for each
+    /// PDU of the ring.
     pub const MAX_RUNS: usize = 3 * RING;
 
     /// Whether there is something to send now.
@@ -35,8 +35,10 @@ impl TargetConnection {
                 || self.tasks.front(Line::Ready).is_some())
     }
 
-    /// Shows what is to be sent: freezes as many PDUs as the ring takes, then puts runs of bytes into `out`, in order, and returns how many.
-    /// Nothing changes until [`transmitted`](Self::transmitted) says how much went out: asking again shows the same bytes, unless a write
+    /// Shows what is to be sent: freezes as many PDUs as the ring takes, then puts runs of bytes into `out`, in order,
+    /// and returns how many.
+    /// Nothing changes until [`transmitted`](Self::transmitted) says how much went out: asking again shows the same
+    /// bytes, unless a write
     /// has changed what a disk lends.
     pub fn poll_transmit<'a>(
         &'a mut self,
@@ -183,7 +185,8 @@ impl TargetConnection {
     /// Asks for the next burst of the task that is first in line (RFC 7143 section 11.8).
     fn freeze_r2t(&mut self, index: u16, target: &mut Target<'_>, now: Instant) {
         let negotiated = &self.core.negotiated;
-        let most = target.quirks.r2t_length.unwrap_or(u32::MAX).clamp(1, negotiated.max_burst_length);
+        let most =
+            target.quirks.r2t_length.unwrap_or(u32::MAX).clamp(1, negotiated.max_burst_length);
         let allowed = usize::from(negotiated.max_outstanding_r2t);
         let backwards = target.quirks.r2t_backwards;
         let tag = self.tasks.tag(index);
@@ -266,8 +269,8 @@ impl TargetConnection {
         let from = at + u64::from(task.done);
         let Some(device) = target.units.get_mut(usize::from(unit)) else { return true };
         // A digest must be that of the bytes that are sent, and a disk may change what it lent.
-        let lends = self.core.ring.data_digest == DigestKind::None
-            && device.disk().lend(from, 1).is_some();
+        let lends =
+            self.core.ring.data_digest == DigestKind::None && device.disk().lend(from, 1).is_some();
         let mut run = None;
         if !lends {
             len = len.min(COPY as u32);

@@ -15,10 +15,12 @@ use core::fmt;
 
 /// A store of bytes that a logical unit serves.
 ///
-/// Offsets and lengths are in bytes. The engine has checked them against [`blocks`](Self::blocks) before it calls. Commands cover
+/// Offsets and lengths are in bytes. The engine has checked them against [`blocks`](Self::blocks) before it calls.
+/// Commands cover
 /// whole blocks, but the initiator may cut their data anywhere, and so a call may begin and end within a block.
 ///
-/// A disk in memory lends it: [`lend`](Self::lend) and [`lend_mut`](Self::lend_mut) let the engine send from it and receive into
+/// A disk in memory lends it: [`lend`](Self::lend) and [`lend_mut`](Self::lend_mut) let the engine send from it and
+/// receive into
 /// it without a copy. What was lent for a read may be changed by a write that runs at the same time; the reader then gets a
 /// mixture of old and new, as from any disk.
 ///
@@ -104,15 +106,23 @@ pub trait Disk {
         zero(self, at, len)
     }
 
-    /// Whether the block at `at` is mapped, and for how many bytes from there at most that holds: at least one block. Called only
+    /// Whether the block at `at` is mapped, and for how many bytes from there at most that holds: at least one block.
+    /// Called only
     /// if the disk [is thin](Self::is_thin).
     fn extent(&mut self, at: u64) -> Extent {
-        Extent { len: self.blocks().saturating_mul(self.block_size().into()).saturating_sub(at), mapped: true }
+        Extent {
+            len: self.blocks().saturating_mul(self.block_size().into()).saturating_sub(at),
+            mapped: true,
+        }
     }
 }
 
 /// Writes zeros.
-pub(crate) fn zero<D: Disk + ?Sized>(disk: &mut D, mut at: u64, mut len: u64) -> Result<(), DiskError> {
+pub(crate) fn zero<D: Disk + ?Sized>(
+    disk: &mut D,
+    mut at: u64,
+    mut len: u64,
+) -> Result<(), DiskError> {
     const ZEROS: &[u8] = &[0; 4096];
     while len > 0 {
         let n = len.min(ZEROS.len() as u64);

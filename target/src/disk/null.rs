@@ -27,12 +27,12 @@ impl NullDisk {
 
     /// A disk of `size` bytes in blocks of `block_size` bytes (a power of two, 512 to 65536; anything else becomes 512).
     pub const fn with_block_size(size: u64, block_size: u32) -> Self {
-        let block_size =
-            if block_size.is_power_of_two() && block_size >= 512 && block_size <= 65536 {
-                block_size
-            } else {
-                512
-            };
+        let block_size = if block_size.is_power_of_two() && block_size >= 512 && block_size <= 65536
+        {
+            block_size
+        } else {
+            512
+        };
         let blocks = size / block_size as u64;
         Self { blocks: if blocks == 0 { 1 } else { blocks }, block_size }
     }

@@ -192,13 +192,7 @@ impl EventLoop {
     }
 
     /// Serves the clients that can go on, then all of them if something happened that they have to notice.
-    fn serve(
-        &mut self,
-        target: &mut Target<'_>,
-        now: Instant,
-        ready: &[bool],
-        mut changes: u64,
-    ) {
+    fn serve(&mut self, target: &mut Target<'_>, now: Instant, ready: &[bool], mut changes: u64) {
         for (at, client) in self.clients.iter_mut().enumerate() {
             let due = client.wants.deadline.is_some_and(|at| at <= now);
             // New clients are not among those that were waited for.
@@ -280,7 +274,7 @@ impl EventLoop {
                     self.drop_connections(true, target, now);
                 }
                 Request::Quirks(quirks) => *target.quirks_mut() = *quirks,
-                Request::RequestLogout { seconds } => {
+                Request::AskForLogout { seconds } => {
                     for client in &mut self.clients {
                         client.connection.send_async(AsyncEvent::LogoutRequested { seconds });
                         client.wants.again = true;

@@ -16,8 +16,8 @@ use core::fmt;
 
 use iscsi_core::IscsiName;
 
-use crate::conn::EndReason;
 use crate::config::TargetConfig;
+use crate::conn::EndReason;
 use crate::disk::Disk;
 use crate::quirks::Quirks;
 
@@ -29,7 +29,8 @@ const SESSIONS: usize = 128;
 
 /// A target that listens for initiators.
 ///
-/// [`Server::run`] serves them on the calling thread, [`Server::spawn`] on one of its own. All connections and disks belong to that
+/// [`Server::run`] serves them on the calling thread, [`Server::spawn`] on one of its own. All connections and disks
+/// belong to that
 /// thread, so that nothing is locked on the way of a PDU. A disk that blocks, blocks everybody.
 ///
 /// ```
@@ -186,9 +187,8 @@ impl Server {
     /// The thread cannot be started.
     pub fn spawn(self) -> io::Result<ServerHandle> {
         let (address, control) = (self.address, self.control());
-        let thread = std::thread::Builder::new()
-            .name("iscsi-target".into())
-            .spawn(move || self.run())?;
+        let thread =
+            std::thread::Builder::new().name("iscsi-target".into()).spawn(move || self.run())?;
         Ok(ServerHandle { address, control, thread: Some(thread) })
     }
 }
@@ -208,7 +208,7 @@ impl fmt::Debug for Server {
 enum Request {
     Stop,
     Quirks(Box<Quirks>),
-    RequestLogout { seconds: u16 },
+    AskForLogout { seconds: u16 },
     DropConnections { announced: bool },
     CapacityChanged { number: u32 },
 }
@@ -247,7 +247,7 @@ impl ServerControl {
 
     /// Asks all initiators to log out within `seconds` (asynchronous event 1).
     pub fn request_logout(&self, seconds: u16) {
-        self.ask(Request::RequestLogout { seconds });
+        self.ask(Request::AskForLogout { seconds });
     }
 
     /// Drops all connections; if `announced`, with asynchronous event 2 before that.

@@ -66,7 +66,8 @@ impl LogicalUnit<'_> {
 
     fn standard_inquiry(&self) -> StandardInquiry {
         let mut version_descriptors = [VersionDescriptor(0); 8];
-        let standards = [VersionDescriptor::ISCSI, VersionDescriptor::SPC4, VersionDescriptor::SBC3];
+        let standards =
+            [VersionDescriptor::ISCSI, VersionDescriptor::SPC4, VersionDescriptor::SBC3];
         for (place, standard) in version_descriptors.iter_mut().zip(standards) {
             *place = standard;
         }
@@ -95,11 +96,7 @@ impl LogicalUnit<'_> {
         let group = [0, 0, high, low];
         // A name has at most 223 bytes; the port's name adds 9, the length field of a designator allows 255.
         let mut port = String::<240>::new();
-        let _ = write!(
-            port,
-            "{},t,0x{:04x}",
-            context.target_name, context.target_portal_group_tag
-        );
+        let _ = write!(port, "{},t,0x{:04x}", context.target_name, context.target_portal_group_tag);
         let pad = |len: usize| (len + 1).next_multiple_of(4);
         let mut padded = [0; 240];
         let port_name = terminated(port.as_bytes(), &mut padded, pad(port.len()));

@@ -61,7 +61,9 @@ impl From<DiskError> for Ending {
         let (key, additional) = match error {
             DiskError::Read => (SenseKey::MEDIUM_ERROR, AdditionalSense::UNRECOVERED_READ_ERROR),
             DiskError::Write => (SenseKey::MEDIUM_ERROR, AdditionalSense::WRITE_ERROR),
-            DiskError::NoSpace => (SenseKey::DATA_PROTECT, AdditionalSense::SPACE_ALLOCATION_FAILED),
+            DiskError::NoSpace => {
+                (SenseKey::DATA_PROTECT, AdditionalSense::SPACE_ALLOCATION_FAILED)
+            }
             DiskError::Failed => {
                 (SenseKey::HARDWARE_ERROR, AdditionalSense::INTERNAL_TARGET_FAILURE)
             }
@@ -71,8 +73,7 @@ impl From<DiskError> for Ending {
 }
 
 /// RESERVATION CONFLICT.
-pub(crate) const CONFLICT: Ending =
-    Ending { status: ScsiStatus::ReservationConflict, sense: None };
+pub(crate) const CONFLICT: Ending = Ending { status: ScsiStatus::ReservationConflict, sense: None };
 
 /// ILLEGAL REQUEST with this additional sense.
 pub(crate) fn illegal(additional: AdditionalSense) -> Ending {
@@ -158,7 +159,8 @@ pub struct LogicalUnit<'a> {
 }
 
 impl<'a> LogicalUnit<'a> {
-    /// The unit with LUN `number` (0 to 16383) on `disk`. `serial` has at most [`MAX_SERIAL_LEN`] bytes and is cut behind that; it should
+    /// The unit with LUN `number` (0 to 16383) on `disk`. `serial` has at most [`MAX_SERIAL_LEN`] bytes and is cut
+    /// behind that; it should
     /// differ from those of all other units, because initiators recognize a disk by it.
     pub fn new(number: u32, disk: &'a mut (dyn Disk + 'a), serial: &str) -> Self {
         let mut short = String::new();
@@ -210,7 +212,8 @@ impl<'a> LogicalUnit<'a> {
         self.disk
     }
 
-    /// The disk, to be changed from outside. After a change of its size call [`Target::capacity_changed`](crate::Target::capacity_changed).
+    /// The disk, to be changed from outside. After a change of its size call
+    /// [`Target::capacity_changed`](crate::Target::capacity_changed).
     pub fn disk_mut(&mut self) -> &mut (dyn Disk + 'a) {
         self.disk
     }
@@ -247,7 +250,7 @@ impl<'a> LogicalUnit<'a> {
     pub(crate) fn start(
         &mut self,
         command: &Command,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
     ) -> Result<Start, Ending> {
         if self.reserved_by.is_some() || !self.persistent.is_empty() {
             self.check_reservations(command, context)?;
@@ -256,7 +259,9 @@ impl<'a> LogicalUnit<'a> {
             return self.start_block(command, &range);
         }
         match command {
-            Command::TestUnitReady(_) => self.check_started().map(|()| Start::Done(ScsiStatus::Good)),
+            Command::TestUnitReady(_) => {
+                self.check_started().map(|()| Start::Done(ScsiStatus::Good))
+            }
             Command::Inquiry(_)
             | Command::RequestSense(_)
             | Command::ModeSense6(_)
@@ -301,9 +306,7 @@ impl<'a> LogicalUnit<'a> {
             }
             Command::ModeSelect6(command) => self.staged(command.parameter_list_length.into()),
             Command::ModeSelect10(command) => self.staged(command.parameter_list_length.into()),
-            Command::PersistentReserveOut(command) => {
-                self.staged(command.parameter_list_length)
-            }
+            Command::PersistentReserveOut(command) => self.staged(command.parameter_list_length),
             _ => Err(illegal(AdditionalSense::INVALID_OPERATION_CODE)),
         }
     }
@@ -344,10 +347,9 @@ impl<'a> LogicalUnit<'a> {
             Command::ReportTargetPortGroups(command) => {
                 (report::target_port_groups(command, context, out)?, command.allocation_length)
             }
-            Command::PersistentReserveIn(command) => (
-                self.persistent.report(command, context.target_portal_group_tag, out),
-                command.allocation_length.into(),
-            ),
+            Command::PersistentReserveIn(command) => {
+                (self.persistent.report(command, out), command.allocation_length.into())
+            }
             _ => return Err(illegal(AdditionalSense::INVALID_OPERATION_CODE)),
         };
         Ok(size.min(out.len()).min(allocated as usize))

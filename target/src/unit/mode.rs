@@ -1,11 +1,11 @@
 //! MODE SENSE and MODE SELECT (SPC, SBC).
 
+use iscsi_scsi::Bits;
 use iscsi_scsi::mode::{
     BlockDescriptor, CachingPage, ControlPage, InformationalExceptionsPage, ModeData, ModePageCode,
     ModeParameters, ModeSelect6, ModeSelect10, ModeSense6, ModeSense10, PageControl, PageData,
 };
 use iscsi_scsi::sense::AdditionalSense;
-use iscsi_scsi::Bits;
 
 use super::{Context, LogicalUnit, bad_field, bad_parameter, illegal};
 use crate::conn::Ending;
@@ -91,8 +91,7 @@ impl LogicalUnit<'_> {
         };
         let caching = PageData::Caching(mode.caching());
         let control = PageData::Control(mode.control(fixed));
-        let exceptions =
-            PageData::InformationalExceptions(InformationalExceptionsPage::default());
+        let exceptions = PageData::InformationalExceptions(InformationalExceptionsPage::default());
         *pages = [caching, control, exceptions];
         let place = match code {
             ModePageCode::ALL => return Ok(pages),

@@ -202,8 +202,7 @@ impl LogicalUnit<'_> {
 }
 
 impl Persistent {
-    pub(super) const NONE: Self =
-        Self { generation: 0, registrations: Vec::new(), held: None };
+    pub(super) const NONE: Self = Self { generation: 0, registrations: Vec::new(), held: None };
 
     pub(super) fn is_empty(&self) -> bool {
         self.registrations.is_empty()
@@ -214,12 +213,7 @@ impl Persistent {
     }
 
     /// Makes the answer to PERSISTENT RESERVE IN and returns its full size.
-    pub(super) fn report(
-        &self,
-        command: &PersistentReserveIn,
-        _target_portal_group_tag: u16,
-        out: &mut [u8],
-    ) -> usize {
+    pub(super) fn report(&self, command: &PersistentReserveIn, out: &mut [u8]) -> usize {
         match command.action {
             ReserveInAction::READ_KEYS => {
                 let keys = self.registrations.iter().map(|registration| registration.key);
@@ -294,9 +288,9 @@ impl Persistent {
                     isid: session.isid,
                     key: new_key,
                 };
-                self.registrations.push(registration).map_err(|_| {
-                    illegal(AdditionalSense::INSUFFICIENT_REGISTRATION_RESOURCES)
-                })?;
+                self.registrations
+                    .push(registration)
+                    .map_err(|_| illegal(AdditionalSense::INSUFFICIENT_REGISTRATION_RESOURCES))?;
             }
             Some(own) if new_key == 0 => self.remove(own, context),
             Some(own) => {
@@ -335,12 +329,7 @@ impl Persistent {
         });
     }
 
-    fn reserve(
-        &mut self,
-        own: usize,
-        scope: Scope,
-        kind: ReservationType,
-    ) -> Result<(), Ending> {
+    fn reserve(&mut self, own: usize, scope: Scope, kind: ReservationType) -> Result<(), Ending> {
         if scope != Scope::LOGICAL_UNIT || !KINDS.contains(&kind) {
             return Err(bad_field(2, 7));
         }

@@ -210,8 +210,7 @@ impl LogicalUnit<'_> {
             .opcodes()
             .find(|known| known.opcode == opcode && known.action.map(u16::from) == action);
         let Some(known) = known else {
-            let none =
-                OneOpcode { support: Support::NOT_SUPPORTED, usage: &[], timeouts: None };
+            let none = OneOpcode { support: Support::NOT_SUPPORTED, usage: &[], timeouts: None };
             return Ok(none.emit(out));
         };
         let mut usage = [0; 16];

@@ -17,7 +17,8 @@ use iscsi_core::{
 };
 use iscsi_scsi::{Cdb, Direction, Sense};
 use iscsi_target::{
-    Disk, LogicalUnit, NexusSlot, RamDisk, Target, TargetConfig, TargetConnection,
+    Disk, InlineTargetConnection, LogicalUnit, NexusSlot, RamDisk, Target, TargetConfig,
+    TargetConnection,
 };
 
 pub(crate) const TARGET: &str = "iqn.2001-04.com.example:t";
@@ -112,7 +113,7 @@ impl Bench {
 
     /// Another connection.
     pub(crate) fn connect(&mut self) -> usize {
-        let mut connection = TargetConnection::boxed();
+        let mut connection: Box<TargetConnection> = Box::new(InlineTargetConnection::<130>::new());
         let entropy = Entropy::new([self.clients.len() as u8 + 1; 64]);
         let local = "127.0.0.1:3260".parse().unwrap();
         connection.opened(&self.target, entropy, Some(local), self.now);
@@ -149,7 +150,8 @@ impl Bench {
         let names = [format!("InitiatorName={initiator}"), format!("TargetName={TARGET}")];
         let mut text: Vec<&str> = names.iter().map(String::as_str).collect();
         text.extend(keys);
-        let request = LoginRequest { isid, ..self.login_request(n, Stage::LoginOperationalNegotiation) };
+        let request =
+            LoginRequest { isid, ..self.login_request(n, Stage::LoginOperationalNegotiation) };
         let request = LoginRequest { next_stage: Some(Stage::FullFeaturePhase), ..request };
         self.send_login(n, request, &text);
         let answer = self.receive(n);
@@ -235,9 +237,10 @@ impl Bench {
             let mut rest = piece;
             while !rest.is_empty() && !self.clients[n].connection.is_closed() {
                 let (target, now) = (&mut self.target, self.now);
-                let used = self.clients[n].connection.receive(rest, &mut usize::MAX.clone(), target, now);
+                let connection = &mut self.clients[n].connection;
+                let used = connection.receive(rest, &mut { usize::MAX }, target, now);
                 rest = &rest[used..];
-                if used == 0 {
+                if used == 0 && !connection.is_closed() {
                     assert!(self.flush(n) > 0, "neither takes nor sends");
                 }
             }
@@ -525,7 +528,9 @@ impl End {
 
 /// Bytes that differ everywhere.
 pub(crate) fn pattern(len: usize, seed: u8) -> Vec<u8> {
-    (0..len).map(|n| (n as u32).wrapping_mul(0x9e37_79b1).to_be_bytes()[0] ^ n as u8 ^ seed).collect()
+    (0..len)
+        .map(|n| (n as u32).wrapping_mul(0x9e37_79b1).to_be_bytes()[0] ^ n as u8 ^ seed)
+        .collect()
 }
 
 pub(crate) const NO_TAG: TargetTransferTag = TargetTransferTag::RESERVED;

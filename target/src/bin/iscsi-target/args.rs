@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::ValueParser;
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use iscsi_core::IscsiName;
 
@@ -10,6 +11,14 @@ use crate::size::parse_size;
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:3260";
 const DEFAULT_TARGET: &str = "iqn.2001-04.com.example:iscsi-target";
+
+const AFTER_HELP: &str = "\
+The disks become LUN 0, 1, 2 and so on, in the order given. SIZE is a number of bytes, with K, M, G or T behind it in units of \
+1024.
+
+One line on standard output tells the address once the target can be used.
+
+Exit codes: 0 after SIGINT or SIGTERM, 1 if the target cannot be served, 2 if the command line makes no sense.";
 
 /// What the user wants.
 #[derive(Debug)]
@@ -50,6 +59,10 @@ impl Args {
         collect(matches, "file", &mut disks, |path: &PathBuf| DiskSpec::File(path.clone()));
         collect(matches, "null", &mut disks, |size: &u64| DiskSpec::Null(*size));
         disks.sort_by_key(|(at, _)| *at);
+        let Some(target) = matches.get_one::<IscsiName>("target").cloned() else {
+            // It has a default, so this does not happen.
+            command().error(ErrorKind::MissingRequiredArgument, "--target is missing").exit()
+        };
         let text = |id| matches.get_one::<String>(id).cloned();
         let account = |user, file| {
             let secret_file = matches.get_one::<PathBuf>(file)?.clone();
@@ -57,7 +70,7 @@ impl Args {
         };
         Self {
             listen: text("listen").unwrap_or_else(|| DEFAULT_LISTEN.into()),
-            target: matches.get_one("target").cloned().expect("it has a default"),
+            target,
             disks: disks.into_iter().map(|(_, disk)| disk).collect(),
             block_size: matches.get_one("block-size").copied().unwrap_or(512),
             read_only: matches.get_flag("read-only"),
@@ -93,12 +106,7 @@ fn command() -> Command {
     Command::new("iscsi-target")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Serves disks as an iSCSI target until it is interrupted")
-        .after_help(
-            "The disks become LUN 0, 1, 2 and so on, in the order given. SIZE is a number of bytes, with K, M, G \
-             or T behind it in units of 1024.\n\nOne line on standard output tells the address once the target can be \
-             used.\n\nExit codes: 0 after SIGINT or SIGTERM, 1 if the target cannot be served, 2 if the command line \
-             makes no sense.",
-        )
+        .after_help(AFTER_HELP)
         .arg(
             Arg::new("listen")
                 .long("listen")
@@ -115,8 +123,13 @@ fn command() -> Command {
                 .help("The iSCSI name of the target"),
         )
         .arg(disk("ram", "SIZE", size(), "A disk in memory; it is lost at the end"))
-        .arg(disk("file", "PATH", value_parser!(PathBuf).into(), "A disk in a file or block device"))
-        .arg(disk("null", "SIZE", size(), "A disk of zeros that forgets what is written, to measure with"))
+        .arg(disk("file", "PATH", value_parser!(PathBuf), "A disk in a file or block device"))
+        .arg(disk(
+            "null",
+            "SIZE",
+            size(),
+            "A disk of zeros that forgets everything, to measure with",
+        ))
         .group(ArgGroup::new("disks").required(true).multiple(true))
         .arg(
             Arg::new("block-size")

@@ -77,7 +77,9 @@ fn run(args: Args) -> Result<(), Failure> {
 
 fn ram_disk(bytes: u64, block_size: u32) -> Result<RamDisk<Vec<u8>>, Failure> {
     let too_much = || {
-        Failure(format!("there is no room in memory for {bytes} bytes; use --file for a disk that large"))
+        Failure(format!(
+            "there is no room in memory for {bytes} bytes; use --file for a disk that large"
+        ))
     };
     let len = usize::try_from(bytes).map_err(|_| too_much())?;
     // Asks before it takes: an allocation that fails would end the program.
@@ -142,7 +144,9 @@ fn read_secret(path: &PathBuf) -> Result<Secret, Failure> {
         Failure(format!("{shown}: {error}; its first line is taken as the secret"))
     })?;
     if secret.is_short() {
-        eprintln!("iscsi-target: warning: the secret in {shown} is short; use at least 12 random bytes");
+        eprintln!(
+            "iscsi-target: warning: the secret in {shown} is short; use at least 12 random bytes"
+        );
     }
     Ok(secret)
 }

@@ -2,7 +2,8 @@
 
 /// Reads a number of bytes, with K, M, G or T behind it in units of 1024.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no size: write a number with K, M, G or T behind it, like 64M");
+    let wrong =
+        || format!("{text:?} is no size: write a number with K, M, G or T behind it, like 64M");
     let (digits, shift) = match text.char_indices().last() {
         Some((at, unit)) if !unit.is_ascii_digit() => {
             let shift = match unit.to_ascii_uppercase() {
@@ -43,7 +44,19 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "K", "-1", "+5", "1.5G", "1KB", "0", "0G", "9999999999T", "5€", "99999999999999999999"] {
+        for text in [
+            "",
+            "K",
+            "-1",
+            "+5",
+            "1.5G",
+            "1KB",
+            "0",
+            "0G",
+            "9999999999T",
+            "5€",
+            "99999999999999999999",
+        ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
     }
