@@ -359,6 +359,7 @@ impl TargetConnection {
 
     /// Ends a task without an answer. If `wait`, its slot stays until the data that the initiator owes have come.
     pub(super) fn abort(&mut self, index: u16, wait: bool) {
+        self.core.rx.divert(index, true);
         let task = &mut self.tasks[index];
         if let Work::Staged { run } = task.work {
             self.core.staging_pages.give(run);
@@ -386,6 +387,7 @@ impl TargetConnection {
     /// The task is gone: its place in the window is free again.
     #[inline]
     pub(super) fn release(&mut self, index: u16) {
+        self.core.rx.divert(index, false);
         if self.tasks[index].counted {
             self.core.max_cmd_sn = self.core.max_cmd_sn.next();
         } else {

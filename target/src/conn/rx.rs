@@ -116,6 +116,15 @@ impl Rx {
         self.max_segment = max_segment;
     }
 
+    /// The task ends: what still comes for it in this PDU reaches no disk. If the task `stays`, until the initiator has sent what it owes, the end of the PDU
+    /// is still told to it.
+    pub(super) fn divert(&mut self, index: u16, stays: bool) {
+        if self.placement.task == Some(index) {
+            let task = stays.then_some(index);
+            self.placement = Placement { task, ..Placement::NOWHERE };
+        }
+    }
+
     pub(super) const fn discard_all(&mut self) {
         self.discard = true;
         self.placement = Placement::NOWHERE;
