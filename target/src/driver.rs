@@ -41,7 +41,7 @@ pub fn pump<T: Transport>(
         Ok(drained) => {
             let mut wants = connection.wants();
             // Bytes that were read already, or may be read, need no waiting for readiness.
-            wants.again = wants.read && (!scratch.is_empty() || !drained);
+            wants.again |= wants.read && (!scratch.is_empty() || !drained);
             Ok(wants)
         }
         Err(error) => {
@@ -79,7 +79,10 @@ fn flush<T: Transport>(
         let mut runs: [&[u8]; RUNS] = [&[]; RUNS];
         let shown = connection.poll_transmit(target, &mut runs, now);
         let Some(runs) = runs.get(..shown).filter(|runs| !runs.is_empty()) else { return Ok(true) };
-        let Some(n) = transport.send(runs)? else { return Ok(false) };
+        let n = transport.send(runs)?.unwrap_or(0);
+        if n == 0 {
+            return Ok(false);
+        }
         connection.transmitted(n);
     }
 }
@@ -104,8 +107,12 @@ fn fill<T: Transport>(
         if *budget == 0 {
             return Ok(false);
         }
-        if connection.is_paused() || connection.is_closed() {
+        if connection.is_closed() {
             return Ok(true);
+        }
+        if connection.is_paused() {
+            // Not drained: when input may go on, nothing announces the bytes that are there.
+            return Ok(false);
         }
         let direct = connection.direct_len(target) >= DIRECT || scratch.capacity() == 0;
         let behind = if direct { BEHIND } else { usize::MAX };
@@ -138,7 +145,7 @@ fn fill<T: Transport>(
                 return Ok(true);
             }
             // Less than there was room for: the transport is drained.
-            Some(n) if n < offered => {
+            Some(n) if n < offered && !T::EDGE_TRIGGERED => {
                 if !scratch.is_empty() {
                     let used = connection.receive(scratch.filled(), budget, target, now);
                     scratch.consume(used);

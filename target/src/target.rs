@@ -383,6 +383,9 @@ impl Target<'_> {
         let free = || self.nexuses.iter().position(|slot| slot.session.is_none());
         let index = match old {
             Some(index) => usize::from(index),
+            None if session_type == SessionType::Discovery && !self.takes_discovery() => {
+                return Err(LoginStatus::OUT_OF_RESOURCES);
+            }
             None => free().ok_or(LoginStatus::OUT_OF_RESOURCES)?,
         };
         let tsih = if tsih == 0 { self.new_tsih() } else { tsih };
@@ -409,6 +412,14 @@ impl Target<'_> {
             }
         }
         Ok((NexusId { index: index as u16, generation: slot.generation }, tsih))
+    }
+
+    /// Discovery sessions, which may need no credentials, get a quarter of the places, so that they cannot keep others out.
+    fn takes_discovery(&self) -> bool {
+        let of_discovery = |slot: &&NexusSlot| {
+            slot.session.as_ref().is_some_and(|s| s.session_type == SessionType::Discovery)
+        };
+        self.nexuses.iter().filter(of_discovery).count() < (self.nexuses.len() / 4).max(1)
     }
 
     /// A number that no session has.

@@ -388,6 +388,9 @@ impl TargetConnection {
     #[inline]
     pub(super) fn release(&mut self, index: u16) {
         self.core.rx.divert(index, false);
+        if !self.tasks[index].live {
+            return;
+        }
         if self.tasks[index].counted {
             self.core.max_cmd_sn = self.core.max_cmd_sn.next();
         } else {

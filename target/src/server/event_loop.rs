@@ -31,6 +31,9 @@ const SCRATCH: usize = 64 * 1024;
 /// How long connections have to take leave when the server stops.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// How long the listener is left alone after the system refused a connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// A non-blocking socket.
 #[derive(Debug)]
 struct Tcp(TcpStream);
@@ -113,6 +116,7 @@ pub(super) fn run(server: Server) -> io::Result<()> {
         observer,
         clients: Vec::new(),
         start: std::time::Instant::now(),
+        listen_at: None,
         stop_at: None,
     };
     let result = serving.run(&mut target);
@@ -128,6 +132,8 @@ struct EventLoop {
     clients: Vec<Client>,
     start: std::time::Instant,
     /// When the server ends even if connections are left.
+    /// When connections are accepted again, after the system refused one.
+    listen_at: Option<Instant>,
     stop_at: Option<Instant>,
 }
 
@@ -158,7 +164,8 @@ impl EventLoop {
     /// Waits until there is something to do.
     fn wait(&self) -> io::Result<Events> {
         let deadline = self.clients.iter().filter_map(|client| client.wants.deadline);
-        let deadline = deadline.chain(self.stop_at).min();
+        let pause = self.listen_at.filter(|at| *at > self.now());
+        let deadline = deadline.chain(self.stop_at).chain(pause).min();
         let again = self.clients.iter().any(|client| client.wants.again);
         let timeout = match (again, deadline) {
             (true, _) => Some(Duration::ZERO),
@@ -172,7 +179,8 @@ impl EventLoop {
         let mut fds: ShortVec<PollFd<'_>, { MAX_CONNECTIONS + 2 }> = ShortVec::new();
         // There is room for the two and all clients.
         let _ = fds.push(PollFd::new(&self.wake, PollFlags::IN));
-        let _ = fds.push(PollFd::new(&self.listener, PollFlags::IN));
+        let accepts = if pause.is_some() { PollFlags::empty() } else { PollFlags::IN };
+        let _ = fds.push(PollFd::new(&self.listener, accepts));
         for client in &self.clients {
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::IN, client.wants.read);
@@ -229,12 +237,18 @@ impl EventLoop {
     }
 
     fn accept(&mut self, target: &Target<'_>, now: Instant) -> io::Result<()> {
+        self.listen_at = None;
         loop {
             let (stream, peer) = match self.listener.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                // Nobody is left, or this one has gone already, or there are too many files open: the next wait comes.
-                Err(_) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                // This one has gone already, or too many files are open: the listener stays readable, and is left alone for a
+                // moment.
+                Err(_) => {
+                    self.listen_at = Some(now + PAUSE);
+                    return Ok(());
+                }
             };
             if self.clients.len() >= MAX_CONNECTIONS {
                 continue;
