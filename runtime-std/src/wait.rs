@@ -30,6 +30,8 @@ pub(crate) fn poll_until(fds: &mut [PollFd<'_>], time: Option<Duration>) -> io::
 #[derive(Debug)]
 pub(crate) struct Waker {
     armed: AtomicBool,
+    /// Something was written that perhaps was not read.
+    written: AtomicBool,
     /// Written to wake.
     to: OwnedFd,
     /// Polled; the same object as `to` where there is eventfd(2).
@@ -41,7 +43,7 @@ impl Waker {
     pub(crate) fn new() -> io::Result<Self> {
         use rustix::event::{EventfdFlags, eventfd};
         let to = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { armed: AtomicBool::new(true), to, from: None })
+        Ok(Self { armed: AtomicBool::new(true), written: AtomicBool::new(false), to, from: None })
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -49,7 +51,8 @@ impl Waker {
         let (to, from) = std::os::unix::net::UnixStream::pair()?;
         to.set_nonblocking(true)?;
         from.set_nonblocking(true)?;
-        Ok(Self { armed: AtomicBool::new(true), to: to.into(), from: Some(from.into()) })
+        let (armed, written) = (AtomicBool::new(true), AtomicBool::new(false));
+        Ok(Self { armed, written, to: to.into(), from: Some(from.into()) })
     }
 
     /// Wakes the thread if it sleeps or is about to.
@@ -57,6 +60,8 @@ impl Waker {
         if self.armed.swap(false, Ordering::SeqCst) {
             // It can only fail because the object is full, and then the thread wakes up, too.
             let _ = rustix::io::write(&self.to, &1u64.to_ne_bytes());
+            // After the write: whoever sees this finds it.
+            self.written.store(true, Ordering::SeqCst);
         }
     }
 
@@ -67,8 +72,9 @@ impl Waker {
 
     /// The thread is awake: wake-ups are not needed until it arms again.
     pub(crate) fn disarm(&self) {
-        if !self.armed.swap(false, Ordering::SeqCst) {
-            // Someone has written, or is about to; then one poll too many returns at once.
+        self.armed.store(false, Ordering::SeqCst);
+        // If someone is about to write, the next poll returns at once, and the next call finds the mark.
+        if self.written.swap(false, Ordering::SeqCst) {
             let mut bytes = [0; 64];
             while matches!(rustix::io::read(self, &mut bytes), Ok(64)) {}
         }
@@ -107,6 +113,21 @@ mod tests {
         waker.wake();
         assert!(woken(&waker, Duration::from_secs(5)));
         waker.disarm();
+        assert!(!woken(&waker, Duration::ZERO), "drained");
+    }
+
+    #[test]
+    fn a_wake_up_that_is_written_late_is_drained_later() {
+        let waker = Waker::new().unwrap();
+        // The waker has taken its turn and not written yet, while the sleeper wakes for another reason.
+        assert!(waker.armed.swap(false, Ordering::SeqCst));
+        waker.disarm();
+        rustix::io::write(&waker.to, &1u64.to_ne_bytes()).unwrap();
+        waker.written.store(true, Ordering::SeqCst);
+        waker.arm();
+        assert!(woken(&waker, Duration::from_secs(5)));
+        waker.disarm();
+        waker.arm();
         assert!(!woken(&waker, Duration::ZERO), "drained");
     }
 

@@ -345,3 +345,27 @@ fn login_text_may_arrive_byte_by_byte() {
     let (_, end) = bench.read(0, &iscsi_scsi::primary::TestUnitReady.cdb());
     end.assert_good();
 }
+
+#[test]
+fn a_digest_that_is_demanded_cannot_be_declined() {
+    let demanding = || {
+        Bench::new(|config| {
+            config.limits.header_digest = Digests::CRC32C;
+            config.limits.data_digest = Digests::CRC32C;
+        })
+    };
+    let [initiator, target] = names();
+    // Declined, never spoken of, and the stage skipped in which they are agreed upon.
+    for (stage, keys) in [
+        (OPERATIONAL, &["HeaderDigest=None", "DataDigest=None"][..]),
+        (OPERATIONAL, &[]),
+        (SECURITY, &["AuthMethod=None"]),
+    ] {
+        let mut bench = demanding();
+        let request = LoginRequest { next_stage: DONE, ..bench.login_request(0, stage) };
+        let keys = [&[initiator.as_str(), target.as_str()], keys].concat();
+        assert_eq!(refused(&mut bench, request, &keys), LoginStatus::INITIATOR_ERROR);
+    }
+    let mut bench = demanding();
+    bench.login(0, &["HeaderDigest=CRC32C", "DataDigest=CRC32C"]);
+}

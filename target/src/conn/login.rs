@@ -3,7 +3,8 @@
 use iscsi_core::auth::{Chap, ChapKeys, ChapVerifier, Entropy};
 use iscsi_core::digest::DigestKind;
 use iscsi_core::text::{
-    Key, Limits, Negotiation, Pairs, Phase, Received, Role, SessionType, TextFull, Writer, value,
+    Digests, Key, Limits, Negotiation, Pairs, Phase, Received, Role, SessionType, TextFull, Writer,
+    value,
 };
 use iscsi_core::wire::{
     BHS_LEN, FormatError, InitiatorPdu, Isid, LoginOutcome, LoginProgress, LoginRequest,
@@ -268,6 +269,15 @@ impl TargetConnection {
         let Some(initiator) = &core.acceptor.initiator else {
             return Err(LoginStatus::MISSING_PARAMETER);
         };
+        // Who did not agree to a digest that is demanded, or never spoke of it, does not come in.
+        let limits = target.config.effective_limits();
+        let unmet = |wanted: &Digests, agreed| wanted.first().is_some() && !wanted.contains(agreed);
+        if core.session_type == SessionType::Normal
+            && (unmet(&limits.header_digest, negotiated.header_digest)
+                || unmet(&limits.data_digest, negotiated.data_digest))
+        {
+            return Err(LoginStatus::INITIATOR_ERROR);
+        }
         let (nexus, tsih) =
             target.admit(initiator, request.isid, request.tsih, request.cid, core.session_type)?;
         core.seen = target.changes();
