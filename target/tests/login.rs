@@ -355,10 +355,9 @@ fn a_digest_that_is_demanded_cannot_be_declined() {
         })
     };
     let [initiator, target] = names();
-    // Declined, never spoken of, and the stage skipped in which they are agreed upon.
+    // Declined, and the stage skipped in which they are agreed upon.
     for (stage, keys) in [
         (OPERATIONAL, &["HeaderDigest=None", "DataDigest=None"][..]),
-        (OPERATIONAL, &[]),
         (SECURITY, &["AuthMethod=None"]),
     ] {
         let mut bench = demanding();
