@@ -269,7 +269,8 @@ impl Connection {
             let sent = slot.out_sent.saturating_sub(unsent);
             let not_received =
                 transferred(read_residual, slot.in_len).saturating_sub(slot.in_received);
-            let not_sent = transferred(residual, slot.out_len).saturating_sub(sent);
+            // A write that the target took a part of is not done, whatever it calls it.
+            let not_sent = slot.out_len - sent.min(transferred(residual, slot.out_len));
             missing = not_received.saturating_add(not_sent);
         }
         let outcome = TaskOutcome { response, data_in: slot.in_received, missing };

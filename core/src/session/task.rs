@@ -211,8 +211,8 @@ pub struct TaskOutcome {
     pub response: ScsiResponseCode,
     /// Bytes of Data-In that were placed.
     pub data_in: u32,
-    /// Bytes that the target claims to have moved with GOOD status, and that never came or were never asked for: the data are not complete,
-    /// whatever the status says.
+    /// What is wrong with a GOOD status. Of a read: bytes that the target claims to have sent and that never came. Of a write: bytes that
+    /// it did not ask for or did not take.
     pub missing: u32,
 }
 
