@@ -58,14 +58,13 @@ pub struct Queue<'i, 'buf> {
 ///
 /// ```no_run
 /// use iscsi_runtime_std::{Error, Client};
-/// # fn client() -> Client { unimplemented!() }
 ///
-/// let mut client = client();
+/// # fn finish(client: &mut Client) -> Result<(), Error> {
 /// let mut queue = client.queue();
 /// while let Some(completion) = queue.wait()? {
 ///     println!("{:?}: {:?}", completion.task, completion.result);
 /// }
-/// # Ok::<(), Error>(())
+/// # Ok(()) }
 /// ```
 #[derive(Debug)]
 #[must_use]

@@ -11,14 +11,13 @@ use iscsi_disk::scsi::Sense;
 /// ```no_run
 /// use iscsi_core::{Command, Lun, Transfer};
 /// use iscsi_runtime_std::{Data, Error, Client};
-/// # fn connected() -> Client { unimplemented!() }
 ///
-/// let mut client = connected();
+/// # fn test(client: &mut Client) -> Result<(), Error> {
 /// let test_unit_ready = Command::new(Lun::ZERO, &[0; 6], Transfer::None);
 /// let completed = client.execute(&test_unit_ready, Data::None)?;
 /// println!("{:?}, {} bytes of sense", completed.outcome.status(), completed.sense.len());
 /// completed.good()?; // anything but GOOD as an error
-/// # Ok::<(), Error>(())
+/// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completed {

@@ -256,10 +256,10 @@ fn answer<T>(end: Option<Result<T, Failed>>) -> Result<T, Failed> {
 /// Where a session stands, from [`Handle::status`].
 ///
 /// ```no_run
-/// # fn handle() -> iscsi_runtime_std::Handle { unimplemented!() }
-/// let status = handle().status()?;
+/// # fn print(handle: &iscsi_runtime_std::Handle) -> Result<(), iscsi_runtime_std::Error> {
+/// let status = handle.status()?;
 /// println!("{:?}, {} PDUs received", status.state, status.counters.pdus_received);
-/// # Ok::<(), iscsi_runtime_std::Error>(())
+/// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]

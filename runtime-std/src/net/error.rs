@@ -95,9 +95,9 @@ impl fmt::Display for Attempt {
 /// ```no_run
 /// use iscsi_core::{Config, IscsiName, Portal};
 /// use iscsi_runtime_std::{Error, Client};
-/// # fn config() -> Config { unimplemented!() }
 ///
-/// match Client::connect(config(), Portal::parse("storage.example.com").unwrap()) {
+/// # fn connect(config: Config) {
+/// match Client::connect(config, Portal::parse("storage.example.com").unwrap()) {
 ///     Err(Error::Connect(error)) => {
 ///         for attempt in error.attempts() {
 ///             println!("{attempt}");
@@ -105,6 +105,7 @@ impl fmt::Display for Attempt {
 ///     }
 ///     other => println!("{}", other.is_ok()),
 /// }
+/// # }
 /// ```
 #[derive(Debug)]
 pub struct ConnectError {
