@@ -5,6 +5,8 @@ use std::io::Write;
 
 use iscsi_core::auth::{Chap, CredentialsError};
 use iscsi_core::config::Timeouts;
+use iscsi_core::login::LoginError;
+use iscsi_core::text::{Key, KeyError, KeyRule};
 use iscsi_core::url::{IscsiUrl, PortalUrl, UrlCredentials, UrlError};
 use iscsi_core::wire::{Bhs, Pretty};
 use iscsi_core::{
@@ -278,6 +280,12 @@ pub(crate) fn explain(error: &Error) -> Stop {
             "the target lets only certain initiators in: name one with -i or ISCSI_INITIATOR_NAME"
         }
         Error::Login(LoginFailure::NoSuchTarget(_)) => "iscsi-ls shows the targets of a portal",
+        Error::Login(LoginFailure::Protocol(LoginError::Key(KeyError {
+            key: Some(Key::HeaderDigest | Key::DataDigest),
+            rule: KeyRule::NotOffered,
+        }))) => {
+            "the target wants another digest, probably none: crc32c,none accepts that (--header-digest, --data-digest)"
+        }
         Error::Login(LoginFailure::Protocol(_))
         | Error::Lost(LostReason::Protocol(ProtocolError::Login(_))) => {
             "the target broke a rule of the negotiation; other values may spare it that (--help, Negotiation)"
@@ -286,4 +294,24 @@ pub(crate) fn explain(error: &Error) -> Stop {
         _ => return Stop::failed(error.to_string()),
     };
     Stop::with_remedy(error.to_string(), remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_digest_is_explained() {
+        let remedy = |key| {
+            let rule = KeyError { key: Some(key), rule: KeyRule::NotOffered };
+            let failure = LoginFailure::Protocol(LoginError::Key(rule));
+            match explain(&Error::Login(failure)) {
+                Stop::Failed { remedy, .. } => remedy.unwrap(),
+                Stop::Unread => panic!(),
+            }
+        };
+        assert!(remedy(Key::HeaderDigest).contains("crc32c,none"));
+        assert!(remedy(Key::DataDigest).contains("crc32c,none"));
+        assert!(remedy(Key::AuthMethod).contains("broke a rule"));
+    }
 }

@@ -133,11 +133,21 @@ impl Disk {
                 Ok((completed, payload)) => (Ok(completed), payload.into_bytes()),
                 Err(Failed { error, payload }) => (Err(error), payload.into_bytes()),
             };
-            let short = matches!(cdb.direction(), Direction::In)
-                && result.as_ref().is_ok_and(|c| u64::from(c.data_in()) < expected);
+            let moved = result.as_ref().map_or(expected, |completed| {
+                let outcome = &completed.outcome;
+                let bytes = u32::try_from(expected).unwrap_or(u32::MAX);
+                match cdb.direction() {
+                    Direction::In => outcome.data_in.into(),
+                    _ => outcome.residual().transferred(bytes).unwrap_or(0).into(),
+                }
+            });
             let delay = match judge(result) {
-                Ok(Verdict::Done(got)) if short => {
-                    let got = usize::try_from(got).unwrap_or(usize::MAX);
+                // SCSI leaves it to the initiator to call that a failure.
+                Ok(Verdict::Done(_)) if moved < expected && cdb.direction() == Direction::Out => {
+                    return (memory, Err(Trouble::Taken { bytes: moved, of: expected }));
+                }
+                Ok(Verdict::Done(_)) if moved < expected => {
+                    let got = usize::try_from(moved).unwrap_or(usize::MAX);
                     let needed = usize::try_from(expected).unwrap_or(usize::MAX);
                     let error = iscsi_scsi::ParseError::Short { needed, got };
                     return (memory, Err(Trouble::Answer(error)));

@@ -37,8 +37,16 @@ pub(crate) struct Unit {
 #[derive(Debug)]
 pub(crate) enum Trouble {
     Session(Error),
-    Device { error: ScsiError, sense: Option<Sense> },
+    Device {
+        error: ScsiError,
+        sense: Option<Sense>,
+    },
     Answer(ParseError),
+    /// Success, of fewer bytes than were sent.
+    Taken {
+        bytes: u64,
+        of: u64,
+    },
 }
 
 impl Trouble {
@@ -68,6 +76,9 @@ impl Trouble {
         match self {
             Self::Session(error) => explain(&error).about(command),
             Self::Answer(error) => Stop::failed(format!("{command}: the answer is wrong: {error}")),
+            Self::Taken { bytes, of } => {
+                Stop::failed(format!("{command}: the target took {bytes} of {of} bytes"))
+            }
             Self::Device { error, sense: Some(sense) } if error.outcome.missing == 0 => {
                 Stop::failed(format!("{command}: {sense}"))
             }

@@ -1,19 +1,24 @@
 //! `iscsi-dd`: copies between logical units and files.
 
 mod pipeline;
+mod place;
 mod plan;
 mod sink;
 mod source;
 
+use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use sha2_std::{Digest, Sha256};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::args::{self, Common, Negotiation};
 use crate::connect::Setup;
@@ -21,7 +26,7 @@ use crate::inquiry::hex;
 use crate::output::{self, FAILED, Outcome, Stop, complain, print_json, report};
 use crate::units::{parse_bytes, rate};
 use pipeline::Tally;
-use plan::{Ends, Plan};
+use plan::{Ends, Plan, parse_piece};
 
 pub(crate) const TOOL: &str = "iscsi-dd";
 
@@ -36,7 +41,8 @@ left as it is in the destination, and the exit code is 10.
 Exit codes:
   0   everything was copied and is on the medium, or help was printed
   1   the options are wrong; nothing was done
-  10  something failed; the message says how much was copied";
+  10  something failed, or a signal came; the message says how much was copied
+A second SIGINT or SIGTERM ends the program at once, with 130 or 143.";
 
 /// Copy between iSCSI logical units and files
 #[derive(Debug, Parser)]
@@ -61,10 +67,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) count: Option<u64>,
     /// Bytes of one read or write, cut to whole blocks and to what the units allow
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = parse_piece)]
     pub(crate) block_size: Option<u64>,
     /// The same in blocks
     #[arg(short = 'b', long, value_name = "BLOCKS", conflicts_with = "block_size")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) blocks: Option<u32>,
     /// Most reads, and most writes, under way at once; fewer if they are large
     #[arg(short = 'm', long = "queue-depth", visible_alias = "max", value_name = "NUMBER")]
@@ -79,6 +86,9 @@ pub(crate) struct Arguments {
     /// Keep what the destination file holds outside of the copy
     #[arg(long)]
     pub(crate) no_truncate: bool,
+    /// Copy between two units also if they give the same name and serial number
+    #[arg(long)]
+    pub(crate) distinct_units: bool,
     /// Show progress
     #[arg(short = 'p', long)]
     progress: bool,
@@ -115,10 +125,9 @@ pub fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Outcome<u8> {
     let mut setup = Setup::new(TOOL, &arguments.common, &arguments.negotiation)?;
     setup.set_depth(arguments.queue_depth.into());
-    let ends = Ends::open(&setup, arguments)?;
-    let plan = Plan::new(arguments, &ends)?;
-    let Ends { mut source, mut sink, .. } = ends;
+    let Ends { mut source, mut sink, plan } = Ends::open(&setup, arguments)?;
 
+    let interrupted = interruption()?;
     let mut hash = arguments.checksum.map(|Checksum::Sha256| Sha256::new());
     let mut seen = |data: &[u8]| {
         if let Some(hash) = &mut hash {
@@ -128,10 +137,17 @@ fn run(arguments: &Arguments) -> Outcome<u8> {
     let bar = progress_bar(arguments.progress, plan.cut.total);
     let progress = |done| bar.set_position(done);
     let start = Instant::now();
-    let (tally, copied) =
-        pipeline::copy(&mut source, &mut sink, plan.cut, plan.options, &progress, &mut seen);
+    let (tally, copied) = pipeline::copy(
+        &mut source,
+        &mut sink,
+        plan.cut,
+        plan.options,
+        &interrupted,
+        &progress,
+        &mut seen,
+    );
     // What was written is brought to the medium also if the rest failed.
-    let flushed = sink.flush();
+    let flushed = sink.flush(copied.is_ok());
     let time = start.elapsed();
     bar.finish_and_clear();
     source.close();
@@ -140,8 +156,23 @@ fn run(arguments: &Arguments) -> Outcome<u8> {
     copied.map_err(|stop| plan.partial(arguments, &tally, stop))?;
     flushed.map_err(|stop| plan.partial(arguments, &tally, stop))?;
     let sha256 = hash.filter(|_| tally.skipped == 0).map(|hash| hex(&hash.finalize()));
-    print(arguments, &plan, &tally, time, sha256.as_deref())?;
-    Ok(if tally.skipped == 0 { 0 } else { FAILED })
+    match print(arguments, &plan, &tally, time, sha256.as_deref()) {
+        // That nobody reads the result does not make the copy complete.
+        Ok(()) | Err(Stop::Unread) if tally.skipped > 0 => Ok(FAILED),
+        printed => printed.map(|()| 0),
+    }
+}
+
+/// What SIGINT and SIGTERM set. The second of them ends the program at once: the other end may not answer any more.
+fn interruption() -> Outcome<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order, or the first one would be the second.
+        flag::register_conditional_shutdown(signal, 128 + signal, interrupted.clone())
+            .and_then(|_| flag::register(signal, interrupted.clone()))
+            .map_err(|error| Stop::failed(format!("handling signals: {error}")))?;
+    }
+    Ok(interrupted)
 }
 
 /// The result, on standard output unless the data went there.
@@ -164,20 +195,21 @@ fn print(
         _ => Box::new(io::stdout()),
     };
     let seconds = time.as_secs_f64();
+    let copied = tally.done.saturating_sub(tally.skipped);
     if arguments.json {
         let document = json!({
-            "bytes": tally.done,
+            "bytes": copied,
             "skipped": tally.skipped,
             "seconds": seconds,
-            "bytes_per_second": tally.done as f64 / seconds.max(1e-9),
+            "bytes_per_second": copied as f64 / seconds.max(1e-9),
             "piece": plan.cut.size,
             "sha256": sha256,
         });
         return print_json(&mut out, &document);
     }
     // Lengths that are no multiple of a block are counted in bytes.
-    let size = if tally.done.is_multiple_of(plan.block) { plan.block } else { 1 };
-    let (blocks, rate) = (tally.done / size, rate(tally.done, seconds));
+    let size = if copied.is_multiple_of(plan.block) { plan.block } else { 1 };
+    let (blocks, rate) = (copied / size, rate(copied, seconds));
     writeln!(out, "{blocks} blocks ({size} sized) copied in {seconds:.3} seconds, {rate}.")?;
     if let Some(sha256) = sha256 {
         writeln!(out, "sha256:{sha256}")?;

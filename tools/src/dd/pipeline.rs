@@ -79,12 +79,14 @@ impl Tally {
 }
 
 /// Copies everything. `depth` commands are under way at each end; with `ignore` a piece that cannot be read or written is left out.
+/// With `interrupted` nothing more is read, and what was read before is written.
 /// `progress` hears how many bytes are done, `seen` is shown the data in their order.
 pub(crate) fn copy(
     source: &mut Source,
     sink: &mut Sink,
     cut: Cut,
     options: Options,
+    interrupted: &AtomicBool,
     progress: &dyn Fn(u64),
     seen: &mut (dyn FnMut(&[u8]) + Send),
 ) -> (Tally, Outcome<()>) {
@@ -97,7 +99,7 @@ pub(crate) fn copy(
     let stop = AtomicBool::new(false);
     let (read, written) = thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let reader = Reader { cut, options, free, full: full_sender, stop: &stop };
+            let reader = Reader { cut, options, free, full: full_sender, stop: &stop, interrupted };
             reader.run(source, seen)
         });
         let writer = Writer { options, free: free_sender, full, tally: &mut tally, progress };
@@ -127,6 +129,7 @@ struct Reader<'a> {
     free: Receiver<Vec<u8>>,
     full: Sender<Piece>,
     stop: &'a AtomicBool,
+    interrupted: &'a AtomicBool,
 }
 
 impl Reader<'_> {
@@ -154,6 +157,9 @@ impl Reader<'_> {
                 at += len as u64;
             }
             let Some(mut piece) = source.finish() else { return Ok(()) };
+            if self.interrupted.load(Ordering::Relaxed) {
+                return Err(Stop::failed("interrupted"));
+            }
             match piece.failed.take() {
                 None => seen(piece.memory.get(..piece.len).unwrap_or_default()),
                 Some(fault) => {
@@ -162,9 +168,15 @@ impl Reader<'_> {
                 }
             }
             // A source whose length was not known has ended.
-            ended |= piece.len < self.cut.len(piece.at);
+            let wanted = self.cut.len(piece.at);
+            let (is_last, end) = (piece.len < wanted, piece.at + piece.len as u64);
+            ended |= is_last;
             if piece.len > 0 && self.full.send(piece).is_err() {
                 return Ok(());
+            }
+            if let (true, Some(total)) = (is_last, self.cut.total) {
+                let name = source.name();
+                return Err(Stop::failed(format!("{name}: ended after {end} of {total} bytes")));
             }
         }
     }
@@ -180,10 +192,11 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn run(mut self, sink: &mut Sink) -> Outcome<()> {
+        let depth = sink.depth(self.options.depth);
         loop {
             let next = match sink.under_way() {
                 0 => self.full.recv().map_err(|RecvError| TryRecvError::Disconnected),
-                n if n < self.options.depth => self.full.try_recv(),
+                n if n < depth => self.full.try_recv(),
                 _ => Err(TryRecvError::Empty),
             };
             if let Ok(piece) = next {

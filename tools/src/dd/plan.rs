@@ -1,14 +1,16 @@
 //! From the arguments to the two ends, and to how the copy is cut into pieces.
 
-use std::path::Path;
+use iscsi_core::url::IscsiUrl;
 
 use super::Arguments;
 use super::pipeline::{Cut, Options, Tally};
+use super::place::{Place, UnitIdentity};
 use super::sink::Sink;
 use super::source::Source;
 use crate::connect::Setup;
 use crate::disk::Disk;
 use crate::output::{Outcome, Stop};
+use crate::units::parse_bytes;
 
 /// Length of a piece unless something else is asked for: long enough to make the cost of a command small, short enough that
 /// the commands of a whole queue fit into a cache.
@@ -20,6 +22,14 @@ const MAX_MEMORY: usize = 512 << 20;
 /// The longest piece.
 const MAX_PIECE: u64 = 64 << 20;
 
+/// Reads the length of a piece.
+pub(crate) fn parse_piece(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        bytes @ 1..=MAX_PIECE => Ok(bytes),
+        _ => Err("write 1 to 64M".into()),
+    }
+}
+
 /// Whether a place is a URL and not a file.
 fn is_url(place: &str) -> bool {
     ["iscsi://", "iser://"].iter().any(|scheme| {
@@ -27,37 +37,46 @@ fn is_url(place: &str) -> bool {
     })
 }
 
-/// Both ends of a copy, open.
+/// Both ends of a copy, open, and what is to be done with them.
 #[derive(Debug)]
 pub(crate) struct Ends {
     pub(crate) source: Source,
     pub(crate) sink: Sink,
-    /// Bytes that the source has behind its offset, if that is known.
-    available: Option<u64>,
+    pub(crate) plan: Plan,
 }
 
 impl Ends {
-    /// Opens the source, then the destination: a file is not cut off for a source that is not there.
+    /// Opens the source, then the destination. A file is not so much as created before everything else is known to be right.
     pub(crate) fn open(setup: &Setup, arguments: &Arguments) -> Outcome<Self> {
         let from = arguments.src.as_deref().unwrap_or_default();
         let to = arguments.dst.as_deref().unwrap_or_default();
         // URLs are read before anything is connected.
         let from_url = is_url(from).then(|| setup.unit_url(from)).transpose()?;
         let to_url = is_url(to).then(|| setup.unit_url(to)).transpose()?;
+        let apart = arguments.offset_src.abs_diff(arguments.offset_dst);
+        let overlaps = arguments.count.is_none_or(|count| count > apart);
+        let mut same_name = false;
         if let (Some(from), Some(to)) = (&from_url, &to_url) {
-            let same = from.portal == to.portal && from.target == to.target && from.lun == to.lun;
-            let apart = arguments.offset_src.abs_diff(arguments.offset_dst);
-            if same && arguments.count.is_none_or(|count| count > apart) {
-                return Err(Stop::failed("source and destination are the same blocks"));
+            same_name = from.target == to.target && from.lun == to.lun;
+            if same_name && from.portal == to.portal && overlaps {
+                return Err(Stop::failed(SAME_BLOCKS));
             }
-        } else if from_url.is_none() && to_url.is_none() && is_same_file(from, to) {
-            return Err(Stop::failed("source and destination are the same file"));
         }
+        // One unit may be reached by many names: what it calls itself is asked of both.
+        let ask = to_url.is_some() && from_url.is_some() && overlaps && !arguments.distinct_units;
+        let open = |url: &IscsiUrl| -> Outcome<_> {
+            let mut unit = setup.open(url)?;
+            let identity = if ask { UnitIdentity::ask(&mut unit) } else { None };
+            Ok((Disk::open(unit, arguments.long_commands)?, identity))
+        };
 
-        let (source, available) = match from_url {
-            None => Source::stream(from, arguments.offset_src)?,
+        let (source, available, from_identity) = match &from_url {
+            None => {
+                let (source, available) = Source::stream(from, arguments.offset_src)?;
+                (source, available, None)
+            }
             Some(url) => {
-                let disk = Disk::open(setup.open(&url)?, arguments.long_commands)?;
+                let (disk, identity) = open(url)?;
                 let bytes = disk.bytes();
                 let Some(available) = bytes.checked_sub(arguments.offset_src) else {
                     let offset = arguments.offset_src;
@@ -65,7 +84,7 @@ impl Ends {
                         "{url}: ends at {bytes}, before offset {offset}"
                     )));
                 };
-                (Source::disk(disk, arguments.offset_src), Some(available))
+                (Source::disk(disk, arguments.offset_src), Some(available), identity)
             }
         };
         if let (Some(count), Some(available)) = (arguments.count, available)
@@ -76,15 +95,49 @@ impl Ends {
                 "leave --count out to copy all of them",
             ));
         }
-        let sink = match to_url {
-            None => Sink::stream(to, arguments.offset_dst, arguments.no_truncate)?,
+        let (sink, plan) = match &to_url {
+            None => {
+                let plan = Plan::new(arguments, disk_of(&source), None, available)?;
+                let sink = Sink::stream(to, arguments.offset_dst, arguments.no_truncate)?;
+                match (source.place(), sink.place()) {
+                    (Some(from), Some(to)) if from != to => {}
+                    (Some(Place::BlockDevice(_)), Some(_)) if overlaps => {
+                        return Err(Stop::failed(SAME_BLOCKS));
+                    }
+                    (Some(Place::File { .. }), Some(_)) => {
+                        return Err(Stop::failed("source and destination are the same file"));
+                    }
+                    _ => {}
+                }
+                (sink, plan)
+            }
             Some(url) => {
-                let disk = Disk::open(setup.open(&url)?, arguments.long_commands)?;
+                let (disk, identity) = open(url)?;
+                if let Some(from) = disk_of(&source).filter(|_| ask) {
+                    let size = |disk: &Disk| (disk.bytes(), disk.block_size());
+                    let same = from_identity == identity && (identity.is_some() || same_name);
+                    if same && size(from) == size(&disk) {
+                        return Err(Stop::with_remedy(
+                            format!("{SAME_BLOCKS}: both units give the same name"),
+                            "--distinct-units copies if they are two units all the same",
+                        ));
+                    }
+                }
                 check_room(&disk, arguments, arguments.count.or(available))?;
-                Sink::disk(disk, arguments.offset_dst)
+                let plan = Plan::new(arguments, disk_of(&source), Some(&disk), available)?;
+                (Sink::disk(disk, arguments.offset_dst), plan)
             }
         };
-        Ok(Self { source, sink, available })
+        Ok(Self { source, sink, plan })
+    }
+}
+
+const SAME_BLOCKS: &str = "source and destination are the same blocks";
+
+const fn disk_of(source: &Source) -> Option<&Disk> {
+    match source {
+        Source::Disk { disk, .. } => Some(disk),
+        Source::Stream { .. } => None,
     }
 }
 
@@ -106,11 +159,6 @@ fn check_room(disk: &Disk, arguments: &Arguments, needed: Option<u64>) -> Outcom
     }
 }
 
-fn is_same_file(a: &str, b: &str) -> bool {
-    let real = |path: &str| Path::new(path).canonicalize().ok().filter(|_| path != "-");
-    real(a).is_some_and(|a| a.is_file() && Some(a) == real(b))
-}
-
 /// How a copy is done.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -121,15 +169,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(arguments: &Arguments, ends: &Ends) -> Outcome<Self> {
-        let from = match &ends.source {
-            Source::Disk { disk, .. } => Some(disk),
-            Source::Stream { .. } => None,
-        };
-        let to = match &ends.sink {
-            Sink::Disk { disk, .. } => Some(disk),
-            Sink::File { .. } | Sink::Standard { .. } => None,
-        };
+    /// From the arguments, the units at both ends, and how many bytes the source has if that is known.
+    fn new(
+        arguments: &Arguments,
+        from: Option<&Disk>,
+        to: Option<&Disk>,
+        available: Option<u64>,
+    ) -> Outcome<Self> {
         let block_of = |disk: Option<&Disk>| disk.map(|disk| u64::from(disk.block_size()));
         let block = block_of(from).or_else(|| block_of(to)).unwrap_or(512);
         let asked = match (arguments.block_size, arguments.blocks) {
@@ -138,16 +184,17 @@ impl Plan {
             (None, None) => PIECE,
         };
         if asked == 0 || asked > MAX_PIECE {
-            return Err(Stop::failed(format!(
-                "the bytes of one read or write are from 1 to {MAX_PIECE}, not {asked}"
-            )));
+            return Err(Stop::with_remedy(
+                format!("the bytes of one read or write are from 1 to {MAX_PIECE}, not {asked}"),
+                format!("-b is in blocks of {block} bytes"),
+            ));
         }
         // One block is kept free for pieces that do not begin with a block.
         let limit = |disk: &Disk| disk.max_bytes().saturating_sub(disk.block_size().into());
         let asked = [from, to].into_iter().flatten().map(limit).fold(asked, u64::min);
         let grain = block_of(to).or_else(|| block_of(from)).unwrap_or(1);
         let cut = cut(asked, grain, block_of(to), arguments.offset_dst);
-        let total = match (arguments.count, ends.available) {
+        let total = match (arguments.count, available) {
             (Some(count), Some(available)) => Some(count.min(available)),
             (count, available) => available.or(count),
         };

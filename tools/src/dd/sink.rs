@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 
 use crate::dd::pipeline::{Fault, Piece};
+use crate::dd::place::{Place, as_file, was_closed};
 use crate::disk::{Disk, Flight};
 use crate::output::{Outcome, Stop};
 
@@ -14,9 +15,27 @@ const HOLE: usize = 64 << 10;
 /// A logical unit, a file, or bytes that go one after the other.
 #[derive(Debug)]
 pub(crate) enum Sink {
-    Disk { disk: Disk, offset: u64, flights: VecDeque<(Piece, Option<Flight>)> },
-    File { file: File, name: String, holes: bool, regular: bool, end: u64, written: Option<Piece> },
-    Standard { written: Option<Piece> },
+    Disk {
+        disk: Disk,
+        offset: u64,
+        flights: VecDeque<(Piece, Option<Flight>)>,
+    },
+    File {
+        file: File,
+        name: String,
+        place: Option<Place>,
+        /// It is cut off where the copy begins, so that zeros need not be written.
+        holes: bool,
+        /// Nothing was changed so far.
+        untouched: bool,
+        end: u64,
+        written: Option<Piece>,
+    },
+    Standard {
+        file: File,
+        place: Option<Place>,
+        written: Option<Piece>,
+    },
 }
 
 impl Sink {
@@ -24,32 +43,55 @@ impl Sink {
         Self::Disk { disk, offset, flights: VecDeque::new() }
     }
 
-    /// A file, written from `offset` on, or standard output for `-`. A regular file is cut off at `offset` unless `keep`.
+    /// A file, written from `offset` on, or standard output for `-`. A regular file is cut off at `offset` unless `keep`, but not
+    /// before there is something to write.
     pub(crate) fn stream(path: &str, offset: u64, keep: bool) -> Outcome<Self> {
         if path == "-" {
             if offset > 0 {
                 return Err(Stop::failed("standard output has no offset"));
             }
-            return Ok(Self::Standard { written: None });
+            let mut file = as_file(io::stdout())?;
+            if was_closed(&mut file) {
+                return Err(Stop::with_remedy(
+                    "standard output is closed",
+                    "-d /dev/null reads without keeping anything",
+                ));
+            }
+            let place = Place::of(&file.metadata()?);
+            return Ok(Self::Standard { file, place, written: None });
         }
         let fail = |error: io::Error| Stop::failed(format!("{path}: {error}"));
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(false).open(path).map_err(fail)?;
-        let regular = file.metadata().map_err(fail)?.is_file();
-        if regular && !keep {
-            file.set_len(offset).map_err(fail)?;
-        }
+        let place = Place::of(&file.metadata().map_err(fail)?);
         if offset > 0 {
             file.seek(SeekFrom::Start(offset)).map_err(fail)?;
         }
-        let (name, holes) = (path.into(), regular && !keep);
-        Ok(Self::File { file, name, holes, regular, end: offset, written: None })
+        let holes = matches!(place, Some(Place::File { .. })) && !keep;
+        let name = path.into();
+        Ok(Self::File { file, name, place, holes, untouched: true, end: offset, written: None })
+    }
+
+    /// What it is to the system, if it is a file or a device.
+    pub(crate) const fn place(&self) -> Option<Place> {
+        match self {
+            Self::Disk { .. } => None,
+            Self::File { place, .. } | Self::Standard { place, .. } => *place,
+        }
+    }
+
+    /// How many pieces to have under way: a stream is written where it is started, and holds one for its end to be heard of.
+    pub(crate) const fn depth(&self, wanted: usize) -> usize {
+        match self {
+            Self::Disk { .. } => wanted,
+            Self::File { .. } | Self::Standard { .. } => 1,
+        }
     }
 
     pub(crate) fn under_way(&self) -> usize {
         match self {
             Self::Disk { flights, .. } => flights.len(),
-            Self::File { written, .. } | Self::Standard { written } => {
+            Self::File { written, .. } | Self::Standard { written, .. } => {
                 usize::from(written.is_some())
             }
         }
@@ -65,24 +107,25 @@ impl Sink {
                 };
                 flights.push_back((piece, flight));
             }
-            Self::File { file, name, holes, end, written, .. } => {
+            Self::File { file, name, holes, untouched, end, written, .. } => {
                 let data = piece.memory.get(..piece.len).unwrap_or_default();
-                let result = match (&piece.failed, *holes) {
+                let ready = touch(file, *holes, untouched, *end);
+                let result = ready.and_then(|()| match (&piece.failed, *holes) {
                     (Some(_), _) => pass(file, data.len()),
                     (None, true) => write_sparsely(file, data),
                     (None, false) => file.write_all(data),
-                };
+                });
                 result.map_err(|error| Stop::failed(format!("{name}: {error}")))?;
                 *end += piece.len as u64;
                 *written = Some(piece);
             }
-            Self::Standard { written } => {
+            Self::Standard { file, written, .. } => {
                 let data = piece.memory.get_mut(..piece.len).unwrap_or_default();
                 if piece.failed.is_some() {
                     // What follows stays at its place.
                     data.fill(0);
                 }
-                io::stdout().write_all(data)?;
+                file.write_all(data)?;
                 *written = Some(piece);
             }
         }
@@ -106,25 +149,23 @@ impl Sink {
                 }
                 Some(piece)
             }
-            Self::File { written, .. } | Self::Standard { written } => written.take(),
+            Self::File { written, .. } | Self::Standard { written, .. } => written.take(),
         }
     }
 
-    /// Brings everything to the medium.
-    pub(crate) fn flush(&mut self) -> Outcome<()> {
+    /// Brings everything to the medium. If nothing was written, a file is changed only by a copy that is `complete`.
+    pub(crate) fn flush(&mut self, complete: bool) -> Outcome<()> {
         match self {
             Self::Disk { disk, .. } => disk.flush(),
-            Self::File { file, name, holes, regular, end, .. } => {
+            Self::File { untouched: true, .. } if !complete => Ok(()),
+            Self::File { file, name, place, holes, untouched, end, .. } => {
+                let ready = touch(file, *holes, untouched, *end);
                 // A hole at the end has not made the file longer.
                 let length = if *holes { file.set_len(*end) } else { Ok(()) };
-                let result = length.and_then(|()| match file.sync_all() {
-                    // Pipes and the like have no medium.
-                    Err(error) if *regular => Err(error),
-                    _ => Ok(()),
-                });
+                let result = ready.and(length).and_then(|()| on_medium(file.sync_all(), *place));
                 result.map_err(|error| Stop::failed(format!("{name}: {error}")))
             }
-            Self::Standard { .. } => Ok(io::stdout().flush()?),
+            Self::Standard { file, place, .. } => Ok(on_medium(file.sync_all(), *place)?),
         }
     }
 
@@ -134,6 +175,26 @@ impl Sink {
             drop(flights);
             disk.close();
         }
+    }
+}
+
+/// Cuts a file off where the copy begins, the first time.
+fn touch(file: &File, holes: bool, untouched: &mut bool, begin: u64) -> io::Result<()> {
+    if core::mem::take(untouched) && holes { file.set_len(begin) } else { Ok(()) }
+}
+
+/// The result of fsync, which is where errors of writing behind show. Only what has no medium need not know it: pipes,
+/// terminals and some character devices.
+fn on_medium(synced: io::Result<()>, place: Option<Place>) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, ReadOnlyFilesystem, Unsupported};
+    match synced {
+        Err(error)
+            if place.is_none()
+                && matches!(error.kind(), InvalidInput | ReadOnlyFilesystem | Unsupported) =>
+        {
+            Ok(())
+        }
+        result => result,
     }
 }
 
@@ -236,7 +297,7 @@ mod tests {
         let (a, b) = data.split_at((2 << 20) + 100);
         write(&mut sink, 0, a);
         write(&mut sink, a.len() as u64, b);
-        sink.flush().unwrap();
+        sink.flush(true).unwrap();
         let read = std::fs::read(&path).unwrap();
         assert!(read[..4096] == [0xff; 4096] && read[4096..] == data, "length {}", read.len());
         let stored = std::fs::metadata(&path).unwrap().blocks() * 512;
@@ -250,7 +311,7 @@ mod tests {
         std::fs::write(&path, vec![0xff; 300_000]).unwrap();
         let mut sink = Sink::stream(&path, 1000, true).unwrap();
         write(&mut sink, 0, &[0; 200_000]);
-        sink.flush().unwrap();
+        sink.flush(true).unwrap();
         let read = std::fs::read(&path).unwrap();
         assert_eq!(read.len(), 300_000);
         assert!(read[1000..201_000].iter().all(|byte| *byte == 0));
@@ -267,9 +328,43 @@ mod tests {
         sink.start(Piece { at: 10, len: 10, memory: vec![9; 10], failed }).unwrap();
         assert!(sink.finish().unwrap().failed.is_some());
         write(&mut sink, 20, &[2; 10]);
-        sink.flush().unwrap();
+        sink.flush(true).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), [[1; 10], [0; 10], [2; 10]].concat());
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_cut_off_with_the_first_write() {
+        let path = path("late");
+        std::fs::write(&path, [0xff; 100]).unwrap();
+        let mut sink = Sink::stream(&path, 5, false).unwrap();
+        sink.flush(false).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [0xff; 100], "nothing was copied");
+        write(&mut sink, 0, &[1; 5]);
+        sink.flush(false).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [[0xff; 5], [1; 5]].concat());
+        // A copy of nothing is complete, too.
+        let mut sink = Sink::stream(&path, 3, false).unwrap();
+        sink.flush(true).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [0xff; 3]);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn errors_of_the_medium_count() {
+        let file = Some(Place::File { device: 1, inode: 1 });
+        let device = Some(Place::BlockDevice(0x810));
+        // EIO, EINVAL, ENOSPC, EROFS.
+        for (code, of_a_pipe) in [(5, Err(5)), (22, Ok(())), (28, Err(28)), (30, Ok(()))] {
+            let result = |place| {
+                let error = io::Error::from_raw_os_error(code);
+                on_medium(Err(error), place).map_err(|error| error.raw_os_error().unwrap())
+            };
+            assert_eq!(result(file), Err(code));
+            assert_eq!(result(device), Err(code));
+            assert_eq!(result(None), of_a_pipe);
+        }
+        on_medium(Ok(()), device).unwrap();
     }
 
     #[test]

@@ -4,14 +4,25 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use crate::dd::pipeline::{Fault, Piece};
+use crate::dd::place::{Place, as_file, was_closed};
 use crate::disk::{Disk, Flight, Flights};
 use crate::output::{Outcome, Stop};
 
 /// A logical unit, or bytes that come one after the other.
 #[derive(Debug)]
 pub(crate) enum Source {
-    Disk { disk: Disk, offset: u64, flights: Flights<Asked> },
-    Stream { stream: Box<dyn Stream>, name: String, ready: Option<Piece>, length_known: bool },
+    Disk {
+        disk: Disk,
+        offset: u64,
+        flights: Flights<Asked>,
+    },
+    Stream {
+        stream: Box<dyn Stream>,
+        name: String,
+        place: Option<Place>,
+        ready: Option<Piece>,
+        length_known: bool,
+    },
 }
 
 /// A part that was asked for.
@@ -36,13 +47,21 @@ impl Source {
     pub(crate) fn stream(path: &str, offset: u64) -> Outcome<(Self, Option<u64>)> {
         let fail = |error: io::Error| Stop::failed(format!("{path}: {error}"));
         if path == "-" {
-            let mut stdin = io::stdin();
-            skip(&mut stdin, offset)
-                .map_err(|error| Stop::failed(format!("standard input: {error}")))?;
-            return Ok((Self::of("standard input".into(), stdin, false), None));
+            let fail = |error: io::Error| Stop::failed(format!("standard input: {error}"));
+            let mut file = as_file(io::stdin()).map_err(fail)?;
+            if was_closed(&mut file) {
+                return Err(Stop::with_remedy(
+                    "standard input is closed",
+                    "-s /dev/null copies nothing on purpose",
+                ));
+            }
+            let place = Place::of(&file.metadata().map_err(fail)?);
+            skip(&mut file, offset).map_err(fail)?;
+            return Ok((Self::of("standard input".into(), file, place, false), None));
         }
         let mut file = File::open(path).map_err(fail)?;
-        let kind = file.metadata().map_err(fail)?.file_type();
+        let metadata = file.metadata().map_err(fail)?;
+        let kind = metadata.file_type();
         if kind.is_dir() {
             return Err(Stop::failed(format!("{path}: is a directory")));
         }
@@ -57,11 +76,33 @@ impl Source {
             Some(_) => drop(file.seek(SeekFrom::Start(offset)).map_err(fail)?),
         }
         let length = end.map(|end| end - offset);
-        Ok((Self::of(path.into(), file, length.is_some()), length))
+        let place = Place::of(&metadata);
+        Ok((Self::of(path.into(), file, place, length.is_some()), length))
     }
 
-    fn of(name: String, stream: impl Stream + 'static, length_known: bool) -> Self {
-        Self::Stream { stream: Box::new(stream), name, ready: None, length_known }
+    fn of(
+        name: String,
+        stream: impl Stream + 'static,
+        place: Option<Place>,
+        length_known: bool,
+    ) -> Self {
+        Self::Stream { stream: Box::new(stream), name, place, ready: None, length_known }
+    }
+
+    /// What it is called in messages.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Disk { disk, .. } => disk.url(),
+            Self::Stream { name, .. } => name,
+        }
+    }
+
+    /// What it is to the system, if it is a file or a device.
+    pub(crate) const fn place(&self) -> Option<Place> {
+        match self {
+            Self::Disk { .. } => None,
+            Self::Stream { place, .. } => *place,
+        }
     }
 
     /// How many pieces to have under way: a stream is read where it is started.
@@ -86,7 +127,7 @@ impl Source {
                 let (run, head) = disk.cover(*offset + at, len);
                 flights.push(Asked { at, len, head }, disk.read(run, memory));
             }
-            Self::Stream { stream, name, ready, length_known } => {
+            Self::Stream { stream, name, ready, length_known, .. } => {
                 let room = memory.get_mut(..len).unwrap_or_default();
                 let got = fill(stream, room).map_err(|e| Stop::failed(format!("{name}: {e}")))?;
                 if *length_known && got < len {
