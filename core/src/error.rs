@@ -297,6 +297,10 @@ pub enum Timer {
     Text,
     /// The logout was not answered.
     Logout,
+    /// The devices were not verified after a new login.
+    Verify,
+    /// The recovery policy's time is over.
+    Recovery,
 }
 
 impl fmt::Display for Timer {
@@ -310,6 +314,8 @@ impl fmt::Display for Timer {
             Self::TaskManagement => "task management",
             Self::Text => "text",
             Self::Logout => "logout",
+            Self::Verify => "verification",
+            Self::Recovery => "recovery",
         })
     }
 }
@@ -347,6 +353,12 @@ pub enum LostReason {
     AsyncEvent(u8),
     /// The session was logged out.
     LoggedOut,
+    /// The target asked for a logout, and got it.
+    LogoutRequested,
+    /// The application wanted a new connection.
+    Reconnect,
+    /// After a new login there was another device at the task's logical unit.
+    DeviceChanged,
     /// The application had no memory for a task's data.
     NoBuffer,
 }
@@ -366,6 +378,9 @@ impl fmt::Display for LostReason {
             Self::Rejected(reason) => write!(f, "rejected by the target: {reason}"),
             Self::AsyncEvent(code) => write!(f, "the target dropped the connection (event {code})"),
             Self::LoggedOut => f.write_str("the session was logged out"),
+            Self::LogoutRequested => f.write_str("the target asked for a logout"),
+            Self::Reconnect => f.write_str("a new connection was asked for"),
+            Self::DeviceChanged => f.write_str("another device answers now"),
             Self::NoBuffer => f.write_str("no memory was lent for the data"),
         }
     }

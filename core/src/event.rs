@@ -35,6 +35,17 @@ pub enum Event<'a> {
         /// Why.
         reason: LostReason,
     },
+    /// The connection was lost, or an attempt to make a new one failed, and the session goes on trying. [`Session::recovery`](crate::Session::recovery) has
+    /// the rest. Without another attempt the next event is a change of state to [`SessionState::Failed`] instead.
+    ConnectionLost {
+        /// Why.
+        reason: LostReason,
+        /// Earlier events of this kind that were not taken.
+        missed: u32,
+    },
+    /// Logged in again: answer with [`Session::verified`](crate::Session::verified) once it is known that the devices are the same as before. Nothing else
+    /// is sent until then.
+    NeedVerify,
     /// An asynchronous message came: [`Connection::poll_async`](crate::Connection::poll_async) has it.
     AsyncMessage,
     /// A task management function ended.

@@ -45,8 +45,8 @@ pub use name::{IscsiName, MAX_NAME_LEN, NameError, NameKind, NameRule};
 pub use portal::{MAX_HOST_LEN, Portal, PortalError, TargetAddress};
 pub use seq::{CmdSn, DataSn, R2tSn, StatSn};
 pub use session::{
-    Command, InlineSession, OnLoss, Session, SessionState, TaskId, TaskManagement,
-    TaskManagementId, TaskOutcome, TaskSlot, Transfer,
+    Command, InlineSession, OnLoss, RecoveryStatus, Session, SessionCounters, SessionState, TaskId,
+    TaskManagement, TaskManagementId, TaskOutcome, TaskSlot, Transfer, Verdict,
 };
 pub use tag::{InitiatorTaskTag, Lun, TargetTransferTag};
 pub use text::Negotiated;

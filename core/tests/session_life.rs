@@ -386,7 +386,7 @@ fn stalled_transport_ends_a_draining_task() {
 fn spurious_calls_are_harmless() {
     let (mut rig, task, command) = reading(1);
     let now = rig.clock.now();
-    rig.driver.session.connect_failed();
+    rig.driver.session.connect_failed(rig.clock.now());
     rig.driver.session.handle_timeout(now);
     let (connection, session) = rig.driver.ask();
     connection.handle_timeout(session, now);

@@ -3,10 +3,12 @@
 
 use core::time::Duration;
 
-use iscsi_core::testing::{Rig, Told};
+use iscsi_core::config::Escalation;
+use iscsi_core::testing::{Disk, Rig, Told};
+use iscsi_core::text::Limits;
 use iscsi_core::wire::{
-    Completion, ScsiCommand, TaskManagementFunction as Function, TaskManagementRequest,
-    TaskManagementResponseCode as Code,
+    Completion, InitiatorPdu, ScsiCommand, TaskManagementFunction as Function,
+    TaskManagementRequest, TaskManagementResponseCode as Code,
 };
 use iscsi_core::{
     Command, LostReason, Lun, ProtocolError, SessionState, SubmitError, TaskId, TaskManagement,
@@ -174,19 +176,91 @@ fn t_06_refused_abort_does_not_go_on_for_ever() {
     }
 }
 
-#[test]
-fn t_07_unanswered_abort_drops_the_connection() {
-    let (mut rig, task, _) = reading();
-    abort(&mut rig, task);
-    for _ in 0..40 {
-        // The target lives, it only does not answer.
+/// Lets time pass while the target lives and only does not answer functions.
+fn wait(rig: &mut Rig, seconds: u32) {
+    for _ in 0..seconds {
         let nop = rig.target.nop_in(iscsi_core::wire::NopInKind::Update);
         rig.send(nop, &[]);
         rig.advance(Duration::from_secs(1));
     }
-    let reason = LostReason::TimedOut(Timer::TaskManagement);
+}
+
+#[test]
+fn t_07_unanswered_abort_drops_the_connection() {
+    let limits = [
+        (Escalation::Connection, 0),
+        (Escalation::LogicalUnitReset, 1),
+        (Escalation::TargetColdReset, 2),
+    ];
+    for (escalation, resets) in limits {
+        let config = Rig::config().escalation(escalation);
+        let mut rig = Rig::logged_in(config, Limits::DEFAULT);
+        let task = rig.read(0, 1);
+        rig.run();
+        rig.target.expect_command();
+        abort(&mut rig, task);
+        for seconds in 0..=resets {
+            assert_eq!(rig.state(), SessionState::LoggedIn, "{escalation:?} {seconds}");
+            wait(&mut rig, 31);
+        }
+        let functions: Vec<_> = rig
+            .target
+            .inbox
+            .iter()
+            .filter_map(|(pdu, _)| match pdu {
+                InitiatorPdu::TaskManagementRequest(request) => Some(request.function.to_byte()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(functions, [1, 5, 7][..=resets], "{escalation:?}");
+        let reason = LostReason::TimedOut(Timer::TaskManagement);
+        assert_eq!(rig.state(), SessionState::Failed(reason), "{escalation:?}");
+        assert_eq!(rig.lost(task), Some(LostReason::Aborted));
+    }
+}
+
+#[test]
+fn a_reset_that_the_target_completes_ends_the_unit_s_tasks_only() {
+    let mut rig = Rig::scripted();
+    let slow = rig.read(0, 1);
+    let neighbour = rig.read(1, 1);
+    let cdb = Disk::read10(0, 1);
+    let elsewhere = Command::new(Lun::new(1).unwrap(), &cdb, Transfer::In(512));
+    let elsewhere = rig.submit(&elsewhere, &[]);
+    rig.run();
+    let commands = [(); 3].map(|()| rig.target.expect_command().0);
+    abort(&mut rig, slow);
+    let abort_task = rig.target.expect_task_management();
+    wait(&mut rig, 31);
+    let reset = rig.target.expect_task_management();
+    assert_eq!(reset.function, Function::LogicalUnitReset { lun: Lun::ZERO });
+    // The answer to the abort comes late: it changes nothing.
+    answer(&mut rig, &abort_task, Code::FunctionComplete);
+    assert!(rig.end(slow).is_none());
+    answer(&mut rig, &reset, Code::FunctionComplete);
+    assert_eq!(rig.lost(slow), Some(LostReason::Aborted));
+    assert_eq!(rig.lost(neighbour), Some(LostReason::TaskManagement));
+    let last = rig.target.last_data_in(&commands[2], 0, 0);
+    rig.send(last, &[3; 512]);
+    assert!(rig.outcome(elsewhere).is_good());
+}
+
+#[test]
+fn a_refused_reset_drops_the_connection() {
+    let mut rig = Rig::scripted();
+    let cdb = Disk::read10(0, 1);
+    let command = Command::new(Lun::ZERO, &cdb, Transfer::In(512));
+    let task = rig.submit(&command.timeout(Duration::from_secs(1)), &[]);
+    rig.run();
+    rig.advance(Duration::from_secs(1));
+    let _command = rig.target.expect_command();
+    let abort_task = rig.target.expect_task_management();
+    answer(&mut rig, &abort_task, Code::FunctionNotSupported);
+    let reset = rig.target.expect_task_management();
+    answer(&mut rig, &reset, Code::FunctionRejected);
+    let reason = LostReason::TimedOut(Timer::Task);
     assert_eq!(rig.state(), SessionState::Failed(reason));
-    assert_eq!(rig.lost(task), Some(LostReason::Aborted));
+    assert_eq!(rig.lost(task), Some(reason));
 }
 
 #[test]

@@ -436,7 +436,7 @@ fn a_lost_session_ends_requests() {
     world.target.hold = true;
     let flying = world.submit(Request::read(0, 512), &[0; 512]).unwrap();
     world.settle();
-    world.connection.received_eof(&mut world.session);
+    world.connection.received_eof(&mut world.session, world.now);
     let error = world.wait(flying).unwrap_err();
     assert_eq!(error.to_string(), "no answer from the device: the target closed the connection");
     let error = world.read(0, 512).unwrap_err();

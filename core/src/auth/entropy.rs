@@ -43,6 +43,12 @@ impl Entropy {
         let b = &self.0;
         crate::CmdSn(1 + u16::from_be_bytes([b[48], b[49]]) as u32)
     }
+
+    /// What keeps initiators from coming back at the same moment.
+    pub(crate) const fn jitter(&self) -> u32 {
+        let b = &self.0;
+        u32::from_be_bytes([b[50], b[51], b[52], b[53]])
+    }
 }
 
 impl fmt::Debug for Entropy {

@@ -5,8 +5,8 @@ use core::time::Duration;
 use heapless::String;
 
 use super::{
-    Config, ConfigError, MAX_ERROR_RECOVERY_LEVEL, MAX_OUTSTANDING_R2T, Notice, SecurityStart,
-    TimeoutKind, Timeouts,
+    Config, ConfigError, Escalation, MAX_ERROR_RECOVERY_LEVEL, MAX_OUTSTANDING_R2T, Notice,
+    Recovery, Retry, SecurityStart, TimeoutKind, Timeouts,
 };
 use crate::auth::Chap;
 use crate::name::IscsiName;
@@ -205,6 +205,18 @@ impl ConfigBuilder {
         self
     }
 
+    /// What happens when the connection of a session that was logged in is lost; [`Recovery::NEVER`] unless set.
+    pub const fn recovery(mut self, recovery: Recovery) -> Self {
+        self.config.recovery = recovery;
+        self
+    }
+
+    /// What follows if a task that missed its deadline cannot be aborted; [`Escalation::LogicalUnitReset`] unless set.
+    pub const fn escalation(mut self, escalation: Escalation) -> Self {
+        self.config.escalation = escalation;
+        self
+    }
+
     /// Login requests that one login may take, 6 at least; 32 unless set.
     pub const fn login_exchanges(mut self, exchanges: u16) -> Self {
         self.config.login_exchanges = exchanges;
@@ -233,6 +245,7 @@ impl ConfigBuilder {
         }
         check_limits(&self.config.limits)?;
         check_timeouts(&self.config.timeouts)?;
+        check_recovery(&self.config.recovery)?;
         if self.config.login_exchanges < 6 {
             return Err(ConfigError::TooFewLoginExchanges);
         }
@@ -312,6 +325,13 @@ fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
     }
 }
 
+fn check_recovery(recovery: &Recovery) -> Result<(), ConfigError> {
+    let Recovery { retry, first_delay, longest_delay, .. } = *recovery;
+    let lasts = retry != Retry::For(Duration::ZERO);
+    let delays = !first_delay.is_zero() && longest_delay >= first_delay;
+    if retry == Retry::Never || lasts && delays { Ok(()) } else { Err(ConfigError::RecoveryDelay) }
+}
+
 fn check_timeouts(timeouts: &Timeouts) -> Result<(), ConfigError> {
     let limits = [
         (TimeoutKind::Connect, Some(timeouts.connect)),
@@ -323,6 +343,7 @@ fn check_timeouts(timeouts: &Timeouts) -> Result<(), ConfigError> {
         (TimeoutKind::NopInterval, timeouts.nop_interval),
         (TimeoutKind::NopTimeout, Some(timeouts.nop_timeout)),
         (TimeoutKind::Progress, Some(timeouts.progress)),
+        (TimeoutKind::Verify, Some(timeouts.verify)),
     ];
     match limits.into_iter().find(|(_, limit)| *limit == Some(Duration::ZERO)) {
         Some((kind, _)) => Err(ConfigError::ZeroTimeout(kind)),

@@ -40,6 +40,8 @@ pub enum ConfigError {
     SkipsSecurityWithCredentials,
     /// A time limit of zero.
     ZeroTimeout(TimeoutKind),
+    /// Recovery with a delay of zero would spin, and one that lasts no time is none.
+    RecoveryDelay,
     /// A login must be allowed 6 exchanges at least (RFC 7143 section 6.2).
     TooFewLoginExchanges,
 }
@@ -57,6 +59,9 @@ impl fmt::Display for ConfigError {
                 f.write_str("a login with credentials cannot skip SecurityNegotiation")
             }
             Self::ZeroTimeout(kind) => write!(f, "the {kind} time limit must be above zero"),
+            Self::RecoveryDelay => f.write_str(
+                "recovery needs a time and a first delay above zero, and a longest delay not below the first",
+            ),
             Self::TooFewLoginExchanges => f.write_str("a login needs at least 6 exchanges"),
         }
     }
@@ -90,6 +95,8 @@ pub enum TimeoutKind {
     NopTimeout,
     /// `progress`
     Progress,
+    /// `verify`
+    Verify,
 }
 
 impl fmt::Display for TimeoutKind {
@@ -104,6 +111,7 @@ impl fmt::Display for TimeoutKind {
             Self::NopInterval => "nop_interval",
             Self::NopTimeout => "nop_timeout",
             Self::Progress => "progress",
+            Self::Verify => "verify",
         })
     }
 }

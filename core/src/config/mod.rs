@@ -2,12 +2,14 @@
 
 mod builder;
 mod error;
+mod recovery;
 
 use core::time::Duration;
 
 pub use builder::ConfigBuilder;
 pub use error::{ConfigError, TimeoutKind};
 use heapless::{String, Vec};
+pub use recovery::{Escalation, Recovery, Retry};
 
 use crate::auth::Chap;
 use crate::name::IscsiName;
@@ -56,6 +58,8 @@ pub struct Config {
     security_start: SecurityStart,
     limits: Limits,
     timeouts: Timeouts,
+    recovery: Recovery,
+    escalation: Escalation,
     login_exchanges: u16,
     redirect_hops: u8,
     lenient_text: bool,
@@ -75,6 +79,8 @@ impl Config {
         security_start: SecurityStart::Offer,
         limits: Limits::DEFAULT,
         timeouts: Timeouts::DEFAULT,
+        recovery: Recovery::NEVER,
+        escalation: Escalation::LogicalUnitReset,
         login_exchanges: 32,
         redirect_hops: 8,
         lenient_text: false,
@@ -139,6 +145,16 @@ impl Config {
     /// The time limits.
     pub const fn timeouts(&self) -> &Timeouts {
         &self.timeouts
+    }
+
+    /// What happens when the connection is lost.
+    pub const fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// What follows if a task cannot be aborted.
+    pub const fn escalation(&self) -> Escalation {
+        self.escalation
     }
 
     /// Login requests that one login may take.
@@ -261,11 +277,13 @@ pub struct Timeouts {
     pub nop_timeout: Duration,
     /// For the next byte of a PDU that has begun, in either direction.
     pub progress: Duration,
+    /// For the devices to be verified after a new login of a session that recovers.
+    pub verify: Duration,
 }
 
 impl Timeouts {
-    /// 10 s to connect, 15 s for login and logout, 60 s for a command, 30 s for task management, text and progress, a ping after 5 s
-    /// of silence with 5 s for its answer.
+    /// 10 s to connect, 15 s for login and logout, 60 s for a command, 30 s for task management, text, progress and verification, a
+    /// ping after 5 s of silence with 5 s for its answer.
     pub const DEFAULT: Self = Self {
         connect: Duration::from_secs(10),
         login: Duration::from_secs(15),
@@ -276,6 +294,7 @@ impl Timeouts {
         nop_interval: Some(Duration::from_secs(5)),
         nop_timeout: Duration::from_secs(5),
         progress: Duration::from_secs(30),
+        verify: Duration::from_secs(30),
     };
 }
 

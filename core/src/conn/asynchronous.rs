@@ -73,10 +73,12 @@ impl Connection {
         match message.event {
             AsyncEvent::Scsi { .. } => self.keep_sense(message.data_segment_length)?,
             AsyncEvent::LogoutRequested { seconds } => session.logout_requested(seconds, now),
-            AsyncEvent::ConnectionDropped { cid, .. } if cid == self.core.cid => {
+            AsyncEvent::ConnectionDropped { cid, time2wait, .. } if cid == self.core.cid => {
+                session.announce_wait(time2wait);
                 return Err(LostReason::AsyncEvent(message.event.to_byte()));
             }
-            AsyncEvent::SessionDropped { .. } => {
+            AsyncEvent::SessionDropped { time2wait, .. } => {
+                session.announce_wait(time2wait);
                 return Err(LostReason::AsyncEvent(message.event.to_byte()));
             }
             AsyncEvent::NegotiationRequested { .. } => self.negotiation_requested(session, now),

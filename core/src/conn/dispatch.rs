@@ -143,7 +143,7 @@ impl Connection {
             }
             TargetPdu::LogoutResponse(response) => {
                 session.core.window.update(response.exp_cmd_sn, response.max_cmd_sn);
-                self.logout_response(response, session)
+                self.logout_response(response, session, now)
             }
             TargetPdu::AsyncMessage(message) => {
                 session.core.window.update(message.exp_cmd_sn, message.max_cmd_sn);
@@ -343,6 +343,9 @@ impl Connection {
         }
         let itt = response.initiator_task_tag;
         if !session.core.tmf.awaits(itt) {
+            if session.core.tmf.gave_up(itt) {
+                return Ok(());
+            }
             return Err(ProtocolError::UnknownTask(itt).into());
         }
         session.task_management_answered(response.response, now)?;
@@ -363,6 +366,7 @@ impl Connection {
         &mut self,
         response: &LogoutResponse,
         session: &mut Session,
+        now: Instant,
     ) -> Result<(), LostReason> {
         let itt = response.initiator_task_tag;
         if !session.core.logout.is_some_and(|l| l.sent && l.itt == itt) {
@@ -370,7 +374,7 @@ impl Connection {
         }
         // Whatever the response says: no more can be done on this connection (RFC 7143 section 11.15).
         self.close();
-        session.logged_out();
+        session.logged_out(now);
         Ok(())
     }
 

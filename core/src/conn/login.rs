@@ -17,12 +17,13 @@ impl Connection {
         identity: Identity,
         session: &mut Session,
         entropy: Entropy,
+        now: Instant,
     ) {
         self.core.login = Login::new(identity, entropy);
         let area = self.control.get_mut(RECEIVE_AREA..).unwrap_or_default();
         match self.core.login.start(session.config(), area) {
             Ok(request) => self.core.login_out = Some(request),
-            Err(error) => self.fail(ProtocolError::Login(error).into(), session),
+            Err(error) => self.fail(ProtocolError::Login(error).into(), session, now),
         }
     }
 
@@ -74,7 +75,7 @@ impl Connection {
                     session.core.window.update(progress.exp_cmd_sn, progress.max_cmd_sn);
                 }
                 self.full_feature(&negotiated);
-                session.logged_in(negotiated, tsih);
+                session.logged_in(negotiated, tsih, now);
                 self.heard(session, now);
                 Ok(())
             }

@@ -270,7 +270,7 @@ impl Connection {
     pub fn opened(&mut self, session: &mut Session, entropy: Entropy, now: Instant) {
         if self.core.state != ConnectionState::Closed {
             // The runtime replaced the stream without a word.
-            self.fail(LostReason::Transport, session);
+            self.fail(LostReason::Transport, session, now);
         }
         self.reset();
         if session.state() != SessionState::Connecting {
@@ -281,7 +281,7 @@ impl Connection {
         let cmd_sn = entropy.cmd_sn();
         self.core.state = ConnectionState::Login;
         self.core.timers.login = Some(now + session.config().timeouts().login);
-        session.login_started(cmd_sn);
+        session.login_started(cmd_sn, &entropy);
         let identity = Identity {
             isid: session.isid_or_draw(&entropy),
             tsih: 0,
@@ -289,7 +289,7 @@ impl Connection {
             cmd_sn,
             initiator_task_tag: session.control_tag(ControlTag::Login),
         };
-        self.start_login(identity, session, entropy);
+        self.start_login(identity, session, entropy, now);
     }
 
     fn reset(&mut self) {
@@ -310,23 +310,23 @@ impl Connection {
     }
 
     /// The target closed its side.
-    pub fn received_eof(&mut self, session: &mut Session) {
-        self.fail(LostReason::Eof, session);
+    pub fn received_eof(&mut self, session: &mut Session, now: Instant) {
+        self.fail(LostReason::Eof, session, now);
     }
 
     /// The connection broke, or the runtime closed it.
-    pub fn closed(&mut self, reason: LostReason, session: &mut Session) {
-        self.fail(reason, session);
+    pub fn closed(&mut self, reason: LostReason, session: &mut Session, now: Instant) {
+        self.fail(reason, session, now);
     }
 
     /// Gives the connection up: everything that depends on it ends.
-    pub(crate) fn fail(&mut self, reason: LostReason, session: &mut Session) {
+    pub(crate) fn fail(&mut self, reason: LostReason, session: &mut Session, now: Instant) {
         if self.close_if_abandoned(session) {
             return;
         }
         self.close();
         session.want_disconnect();
-        session.connection_lost(reason);
+        session.connection_lost(reason, now);
     }
 
     /// Closes a connection whose session ended without it (logged out during the login, given up) and may have been opened again
@@ -353,7 +353,7 @@ impl Connection {
         if self.core.state == ConnectionState::Closed {
             if let Some(timer) = expired {
                 session.want_disconnect();
-                session.connection_lost(LostReason::TimedOut(timer));
+                session.connection_lost(LostReason::TimedOut(timer), now);
             }
             return;
         }
@@ -368,7 +368,7 @@ impl Connection {
             self.stalled(session, now)
         };
         if let Some(timer) = expired {
-            self.fail(LostReason::TimedOut(timer), session);
+            self.fail(LostReason::TimedOut(timer), session, now);
             return;
         }
         if due(self.core.timers.idle) {
@@ -414,7 +414,7 @@ impl Connection {
         let can_go_on = session.revoke_slot(task, now)?;
         let shown = self.core.ring.shows_memory_of(task.index() as u16);
         if !can_go_on || shown {
-            self.fail(LostReason::Aborted, session);
+            self.fail(LostReason::Aborted, session, now);
         }
         Ok(())
     }

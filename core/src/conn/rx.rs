@@ -131,7 +131,7 @@ impl Connection {
                     && !self.close_if_abandoned(session)
                     && !self.is_paused()
                 {
-                    self.fail(LostReason::NoBuffer, session);
+                    self.fail(LostReason::NoBuffer, session, now);
                 }
                 break;
             }
@@ -224,7 +224,7 @@ impl Connection {
         self.core.counters.bytes_received += n as u64;
         let was_busy = self.core.rx.is_busy();
         if let Err(error) = self.step(n, session, buffers, now) {
-            self.fail(error, session);
+            self.fail(error, session, now);
             return;
         }
         self.watch_progress(was_busy, session, now);
@@ -355,7 +355,7 @@ impl Connection {
             return;
         }
         if let Err(reason) = self.begin_pdu(session, now) {
-            self.fail(reason, session);
+            self.fail(reason, session, now);
             return;
         }
         self.watch_progress(false, session, now);

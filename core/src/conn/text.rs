@@ -168,7 +168,7 @@ impl Connection {
                 Ok(Next::More { consumed }) => (None, consumed),
                 Ok(Next::End) => (None, rest.len()),
                 Err(error) => {
-                    self.fail(ProtocolError::from(error).into(), session);
+                    self.fail(ProtocolError::from(error).into(), session, now);
                     return None;
                 }
             };
@@ -185,7 +185,7 @@ impl Connection {
                 Ok(TargetItem::Ignored) => {}
                 Ok(item) => return Some(DiscoveryItem::Target(item)),
                 Err(error) => {
-                    self.fail(ProtocolError::SendTargets(error).into(), session);
+                    self.fail(ProtocolError::SendTargets(error).into(), session, now);
                     return None;
                 }
             }

@@ -42,7 +42,7 @@ impl Connection {
 
     /// The first command of the queue, if the window takes it.
     fn command_due(&self, session: &Session) -> Option<u16> {
-        let index = session.core.queue.front().filter(|_| !session.refuses_commands())?;
+        let index = session.core.queue.front().filter(|i| session.may_send(*i))?;
         (session.slots[index].immediate || session.core.window.is_open()).then_some(index)
     }
 
@@ -60,7 +60,7 @@ impl Connection {
             return 0;
         }
         if self.fill(session, buffers, now).is_err() || self.core.ring.front_missing(buffers) {
-            self.fail(LostReason::NoBuffer, session);
+            self.fail(LostReason::NoBuffer, session, now);
         }
         self.watch_sending(session, now);
         self.core.ring.show();

@@ -99,7 +99,7 @@ pub fn pump<T: Transport>(
             Ok(wants)
         }
         Err(error) => {
-            connection.closed(LostReason::Transport, session);
+            connection.closed(LostReason::Transport, session, now);
             Err(error)
         }
     }
@@ -196,7 +196,7 @@ fn fill<T: Transport>(
             let place_len = place.len();
             if place_len == 0 {
                 // The memory is not lent.
-                connection.fail(LostReason::NoBuffer, session);
+                connection.fail(LostReason::NoBuffer, session, now);
                 return Ok(true);
             }
             offered += place_len;
@@ -219,7 +219,7 @@ fn fill<T: Transport>(
         match received {
             None => return Ok(true),
             Some(0) => {
-                connection.received_eof(session);
+                connection.received_eof(session, now);
                 return Ok(true);
             }
             // Less than there was room for: the transport is drained.

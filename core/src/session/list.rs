@@ -170,6 +170,58 @@ impl List {
         self.remove(slots, index);
         Some(index)
     }
+
+    /// Puts another list behind this one.
+    pub(crate) fn append(&mut self, slots: &mut Slots<[TaskSlot]>, other: Self) {
+        match (self.back(), other.front()) {
+            (_, None) => {}
+            (None, _) => *self = other,
+            (Some(last), Some(first)) => {
+                slots[last].link.next = first;
+                slots[first].link.prev = last;
+                self.tail = other.tail;
+            }
+        }
+    }
+
+    /// Sorts by the order of sending: merges runs of 1, 2, 4, ... elements.
+    pub(crate) fn sort(&mut self, slots: &mut Slots<[TaskSlot]>) {
+        let mut run = 1;
+        loop {
+            let mut merged = Self::EMPTY;
+            let mut merges = 0;
+            while !self.is_empty() {
+                merges += 1;
+                let mut left = self.take(slots, run);
+                let mut right = self.take(slots, run);
+                while let (Some(a), Some(b)) = (left.front(), right.front()) {
+                    // Orders wrap; compare by distance.
+                    let b_first = (slots[b].order.wrapping_sub(slots[a].order) as i32) < 0;
+                    let from = if b_first { &mut right } else { &mut left };
+                    if let Some(next) = from.pop_front(slots) {
+                        merged.push_back(slots, next);
+                    }
+                }
+                merged.append(slots, left);
+                merged.append(slots, right);
+            }
+            *self = merged;
+            if merges <= 1 {
+                return;
+            }
+            run *= 2;
+        }
+    }
+
+    /// The first `count` elements as a list of their own.
+    fn take(&mut self, slots: &mut Slots<[TaskSlot]>, count: usize) -> Self {
+        let mut taken = Self::EMPTY;
+        for _ in 0..count {
+            let Some(index) = self.pop_front(slots) else { break };
+            taken.push_back(slots, index);
+        }
+        taken
+    }
 }
 
 /// The tasks with a deadline, soonest first. Most deadlines are later than all before them, so an insertion looks at
@@ -278,6 +330,35 @@ mod tests {
         assert_eq!(list.pop_front(slots), Some(3));
         assert_eq!(list.pop_front(slots), Some(1));
         assert!(list.is_empty() && list.pop_front(slots).is_none());
+    }
+
+    #[test]
+    fn a_list_sorts_by_the_order_of_sending() {
+        let mut slots = Slots::<[TaskSlot; 9]>::new();
+        let slots: &mut Slots<[TaskSlot]> = &mut slots;
+        // Around the wrap of the order.
+        let orders = [5, u32::MAX - 1, 7, 0, u32::MAX, 6, 1, 3, 2];
+        for count in 0..=9 {
+            let mut list = List::EMPTY;
+            for (i, order) in (0..count).zip(orders) {
+                slots[i].order = order;
+                list.push_back(slots, i);
+            }
+            list.sort(slots);
+            let sorted = order(list, slots);
+            assert_eq!(sorted.len(), usize::from(count));
+            let turned = |i: &u16| slots[*i].order.wrapping_add(10);
+            assert!(sorted.is_sorted_by_key(turned), "{sorted:?}");
+            assert_eq!(list.back(), sorted.last().copied());
+        }
+        let (mut first, mut second) = (List::EMPTY, List::EMPTY);
+        first.push_back(slots, 3);
+        first.append(slots, List::EMPTY);
+        second.push_back(slots, 1);
+        second.push_back(slots, 2);
+        first.append(slots, second);
+        assert_eq!(order(first, slots), [3, 1, 2]);
+        assert_eq!(List::before(slots, 1), Some(3));
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! The session: what outlives a TCP connection. Task table, command window, identity, deadlines of tasks.
 
+mod life;
 mod list;
+mod recovery;
 mod submit;
 mod task;
 mod tmf;
 mod window;
 
 use core::ops::{Deref, DerefMut};
-use core::time::Duration;
 
+pub(crate) use life::Logout;
 pub(crate) use list::{List, Slots};
+pub(crate) use recovery::Recovering;
+pub use recovery::{RecoveryStatus, SessionCounters, Verdict};
 pub(crate) use task::{Burst, TaskEnd, TaskState};
 pub use task::{Command, OnLoss, TaskId, TaskOutcome, TaskSlot, Transfer};
 pub(crate) use tmf::Functions;
@@ -18,9 +22,9 @@ pub(crate) use window::CmdWindow;
 
 use list::Deadlines;
 
-use crate::auth::{Entropy, RecentChallenges};
+use crate::auth::RecentChallenges;
 use crate::config::Config;
-use crate::error::{LostReason, SubmitError, Timer};
+use crate::error::{LostReason, Timer};
 use crate::event::{Action, Event};
 use crate::portal::Portal;
 use crate::text::Negotiated;
@@ -54,26 +58,18 @@ pub enum SessionState {
     Connecting,
     /// In the login phase.
     LoggingIn,
+    /// Logged in again after a loss, and waits for [`Session::verified`]: only verification commands are sent.
+    Verifying,
     /// In full feature phase.
     LoggedIn,
     /// A logout was asked for; running tasks end first.
     LoggingOut,
+    /// The connection was lost for this reason; the next attempt begins later ([`Session::recovery`] tells when).
+    Waiting(LostReason),
     /// Logged out.
     Closed,
-    /// Ended without a logout.
+    /// Ended without a logout, and not to come back by itself.
     Failed(LostReason),
-}
-
-/// The logout of a session.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Logout {
-    pub(crate) sent: bool,
-    pub(crate) itt: InitiatorTaskTag,
-    /// The target asked for it: no command is sent any more.
-    requested: bool,
-    /// When the request goes out although tasks are running; `None` once that time has come.
-    grace: Option<Instant>,
-    deadline: Instant,
 }
 
 /// Everything but the slots.
@@ -116,6 +112,7 @@ pub(crate) struct Core {
     pub(crate) tmf: Functions,
     pub(crate) logout: Option<Logout>,
     pub(crate) async_message: bool,
+    pub(crate) recovering: Recovering,
 }
 
 /// An iSCSI session: the part of the initiator that outlives a TCP connection.
@@ -181,6 +178,7 @@ impl<const N: usize> InlineSession<N> {
                 tmf: Functions::IDLE,
                 logout: None,
                 async_message: false,
+                recovering: Recovering::IDLE,
             },
             slots: Slots::<[TaskSlot; N]>::new(),
         }
@@ -292,206 +290,16 @@ impl Session {
     }
 }
 
-/// Opening, closing and what the runtime reports about connecting.
+/// What the connection asks.
 impl Session {
-    /// Sets the configuration that the next login uses.
-    ///
-    /// # Errors
-    /// [`SubmitError::WrongState`] while the session is open, [`SubmitError::Busy`] while commands wait that were submitted under another one.
-    pub fn configure(&mut self, config: Config) -> Result<(), SubmitError> {
-        self.require_not_open()?;
-        if !self.core.queue.is_empty() {
-            return Err(SubmitError::Busy);
-        }
-        // A drawn ISID stays, so that the next login replaces what the target still has of this session.
-        if config.isid().is_some() || config.initiator_name() != self.core.config.initiator_name() {
-            self.core.isid = config.isid();
-        }
-        self.core.config = config;
-        Ok(())
-    }
-
-    fn require_not_open(&self) -> Result<(), SubmitError> {
-        match self.core.state {
-            SessionState::Idle | SessionState::Closed | SessionState::Failed(_) => Ok(()),
-            _ => Err(SubmitError::WrongState),
-        }
-    }
-
-    /// Opens the session: the next [`Action`] asks the runtime to connect to `portal`.
-    ///
-    /// After a failure this is session reinstatement: the same ISID logs in again and the target drops what is left of the
-    /// old session (RFC 7143 section 6.3.5).
-    ///
-    /// # Errors
-    /// [`SubmitError::WrongState`] while the session is open.
-    pub fn open(&mut self, portal: Portal, now: Instant) -> Result<(), SubmitError> {
-        self.require_not_open()?;
-        self.core.portal = Some(portal);
-        self.core.redirect = None;
-        self.core.redirects = 0;
-        self.core.logout = None;
-        self.connect(now);
-        Ok(())
-    }
-
-    fn connect(&mut self, now: Instant) {
-        self.core.connect_wanted = true;
-        self.core.connect = Some(now + self.core.config.timeouts().connect);
-        self.set_state(SessionState::Connecting);
-    }
-
-    /// The runtime could not connect: name resolution, refusal, unreachable.
-    pub fn connect_failed(&mut self) {
-        if self.core.state == SessionState::Connecting {
-            self.connection_lost(LostReason::ConnectFailed);
-        }
-    }
-
-    /// Logs out: running tasks end first, but for no longer than half of the configured logout time; then the Logout Request goes out, and
-    /// when all of that time has passed the connection is dropped. Before the login is through the session closes at once.
-    ///
-    /// # Errors
-    /// [`SubmitError::LoggingOut`] if that is under way, [`SubmitError::NotOpen`] if there is nothing to log out.
-    pub fn logout(&mut self, now: Instant) -> Result<(), SubmitError> {
-        match self.core.state {
-            SessionState::LoggedIn => {
-                let all = self.core.config.timeouts().logout;
-                self.begin_logout(false, all, now);
-                Ok(())
-            }
-            SessionState::Connecting | SessionState::LoggingIn => {
-                self.core.disconnect_wanted = true;
-                self.connection_lost(LostReason::LoggedOut);
-                Ok(())
-            }
-            SessionState::LoggingOut => Err(SubmitError::LoggingOut),
-            SessionState::Idle | SessionState::Closed | SessionState::Failed(_) => {
-                Err(SubmitError::NotOpen)
-            }
-        }
-    }
-
-    /// The target wants us to log out within `seconds`: no more commands are sent (RFC 7143 section 11.9.1).
-    pub(crate) fn logout_requested(&mut self, seconds: u16, now: Instant) {
-        let all = Duration::from_secs(seconds.into()).min(self.core.config.timeouts().logout);
-        match self.core.state {
-            SessionState::LoggedIn => self.begin_logout(true, all, now),
-            SessionState::LoggingOut => {
-                if let Some(logout) = &mut self.core.logout {
-                    logout.requested = true;
-                    logout.grace = logout.grace.map(|grace| grace.min(now + all / 2));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn begin_logout(&mut self, requested: bool, all: Duration, now: Instant) {
-        let itt = self.control_tag(ControlTag::Logout);
-        let grace = (!all.is_zero()).then_some(now + all / 2);
-        // The answer needs a moment, however little time the target gave.
-        let deadline = now + all.max(Duration::from_secs(1));
-        self.core.logout = Some(Logout { sent: false, itt, requested, grace, deadline });
-        self.set_state(SessionState::LoggingOut);
-    }
-
-    fn set_state(&mut self, state: SessionState) {
-        if self.core.state != state {
-            self.core.state = state;
-            self.core.state_reported = false;
-        }
-    }
-}
-
-/// What the connection reports.
-impl Session {
-    pub(crate) fn login_started(&mut self, cmd_sn: CmdSn) {
-        self.core.connect = None;
-        self.core.connect_wanted = false;
-        self.core.window = CmdWindow::new(cmd_sn);
-        self.set_state(SessionState::LoggingIn);
-    }
-
-    /// The session's ISID; drawn at the first connection if none was configured, and kept from then on, so that a later login
-    /// replaces the old session at the target instead of adding one (RFC 7143 section 6.3.5).
-    pub(crate) fn isid_or_draw(&mut self, entropy: &Entropy) -> Isid {
-        *self.core.isid.get_or_insert_with(|| entropy.isid())
-    }
-
-    pub(crate) fn logged_in(&mut self, negotiated: Negotiated, tsih: u16) {
-        self.core.negotiated = negotiated;
-        self.core.tsih = tsih;
-        self.core.redirects = 0;
-        self.set_state(SessionState::LoggedIn);
-    }
-
-    /// The target sent us elsewhere; the old connection is closed first.
-    pub(crate) fn redirected(&mut self, portal: Portal, permanent: bool, now: Instant) {
-        self.core.disconnect_wanted = true;
-        // A temporary hop before it makes the rest temporary.
-        if permanent && (self.core.redirects == 0 || self.core.moved.is_some()) {
-            self.core.moved = Some(portal.clone());
-        }
-        if self.core.redirects >= self.core.config.redirect_hops() {
-            self.connection_lost(LostReason::RedirectFailed);
-            return;
-        }
-        self.core.redirects += 1;
-        self.core.redirect = Some(portal);
-        self.connect(now);
-    }
-
-    /// The connection is gone, or never came to be. Every task ends.
-    pub(crate) fn connection_lost(&mut self, reason: LostReason) {
-        if self.require_not_open().is_ok() {
-            return;
-        }
-        self.core.connect = None;
-        self.core.connect_wanted = false;
-        self.core.queue = List::EMPTY;
-        self.core.owing = List::EMPTY;
-        self.core.aborts_wanted = false;
-        for index in self.slots.indices() {
-            match self.slots[index].state {
-                TaskState::Queued | TaskState::Active | TaskState::Aborting => {
-                    self.slots[index].owes_data = false;
-                    self.slots[index].frozen = 0;
-                    let end = match self.slots[index].state {
-                        TaskState::Aborting => self.slots[index].abort_reason,
-                        _ => reason,
-                    };
-                    self.finish(index, TaskEnd::Lost(end));
-                }
-                TaskState::Draining => {
-                    self.slots[index].frozen = 0;
-                    self.slots[index].state = TaskState::Ended;
-                    self.core.ended.push_back(&mut self.slots, index);
-                }
-                TaskState::Free | TaskState::Ended => {}
-            }
-        }
-        self.core.live = 0;
-        self.core.tmf.connection_lost(reason);
-        self.core.tsih = 0;
-        let broken = matches!(reason, LostReason::Eof | LostReason::Transport);
-        let closed = reason == LostReason::LoggedOut || broken && self.logout_sent();
-        self.core.logout = None;
-        self.core.redirect = None;
-        self.set_state(if closed { SessionState::Closed } else { SessionState::Failed(reason) });
-    }
-
-    /// The logout was answered.
-    pub(crate) fn logged_out(&mut self) {
-        self.core.disconnect_wanted = true;
-        self.connection_lost(LostReason::LoggedOut);
-    }
-
     /// The session has no use for a connection that is open.
     pub(crate) const fn is_disconnected(&self) -> bool {
         !matches!(
             self.core.state,
-            SessionState::LoggingIn | SessionState::LoggedIn | SessionState::LoggingOut
+            SessionState::LoggingIn
+                | SessionState::Verifying
+                | SessionState::LoggedIn
+                | SessionState::LoggingOut
         )
     }
 
@@ -574,6 +382,9 @@ impl Session {
         }
         self.step_out(index);
         self.core.deadlines.remove(&mut self.slots, index);
+        if usize::from(index) < self.slots.capacity() {
+            self.core.recovering.task_ended(&end);
+        }
         let slot = &mut self.slots[index];
         slot.end = end;
         slot.bursts.clear();
@@ -597,9 +408,14 @@ impl Session {
         }
     }
 
-    /// No command is to be sent any more: the target asked for a logout, or was asked.
-    pub(crate) fn refuses_commands(&self) -> bool {
-        self.core.logout.is_some_and(|logout| logout.requested || logout.grace.is_none())
+    /// Whether this command may be sent now. Not after the target asked for a logout, or was asked for it; and only verification
+    /// commands until the devices are verified.
+    #[inline]
+    pub(crate) fn may_send(&self, index: u16) -> bool {
+        match self.core.state {
+            SessionState::Verifying => usize::from(index) >= self.slots.capacity(),
+            _ => self.core.logout.is_none_or(|l| !l.requested && l.grace.is_some()),
+        }
     }
 
     /// The logout may be sent: nothing else is under way, or there is no time to wait for it.
@@ -633,9 +449,15 @@ impl Session {
     /// The next event, if there is one. A task's slot is free again from the call that follows.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event<'_>> {
+        if let Some((reason, missed)) = self.core.recovering.take_lost() {
+            return Some(Event::ConnectionLost { reason, missed });
+        }
         if !self.core.state_reported {
             self.core.state_reported = true;
             return Some(Event::StateChanged(self.core.state));
+        }
+        if core::mem::take(&mut self.core.recovering.need_verify) {
+            return Some(Event::NeedVerify);
         }
         if core::mem::take(&mut self.core.async_message) {
             return Some(Event::AsyncMessage);
@@ -675,6 +497,7 @@ impl Session {
             self.core.deadlines.first(&self.slots),
             self.core.tmf.deadline(),
             self.core.logout.map(|l| l.grace.unwrap_or(l.deadline)),
+            self.recovery_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -697,10 +520,10 @@ impl Session {
                 return Some(Timer::Logout);
             }
         }
-        if self.core.tmf.deadline().is_some_and(|at| at <= now) {
+        if self.core.tmf.deadline().is_some_and(|at| at <= now) && !tmf::expired(self, now) {
             return Some(Timer::TaskManagement);
         }
-        None
+        self.expire_recovery(now)
     }
 
     /// Time passed while there is no connection. With a connection, use
@@ -708,7 +531,7 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Instant) {
         if let Some(timer) = self.expire(now) {
             self.core.disconnect_wanted = true;
-            self.connection_lost(LostReason::TimedOut(timer));
+            self.connection_lost(LostReason::TimedOut(timer), now);
         }
     }
 

@@ -19,7 +19,9 @@ impl Session {
     pub fn submit(&mut self, command: &Command<'_>, now: Instant) -> Result<TaskId, SubmitError> {
         match self.core.state {
             SessionState::Closed | SessionState::Failed(_) => return Err(SubmitError::NotOpen),
-            SessionState::LoggingOut => return Err(SubmitError::LoggingOut),
+            SessionState::LoggingOut if !self.leaves_by_request() => {
+                return Err(SubmitError::LoggingOut);
+            }
             _ => {}
         }
         if self.core.config.session_type() == SessionType::Discovery {
@@ -42,7 +44,9 @@ impl Session {
         } else {
             self.core.queue.push_back(&mut self.slots, index);
         }
-        if let Some(timeout) = command.timeout.or_else(|| self.core.config.timeouts().command) {
+        let timeout = command.timeout.or(self.core.config.timeouts().command);
+        self.slots[index].timeout = timeout;
+        if let Some(timeout) = timeout.filter(|_| !self.is_recovering()) {
             self.core.deadlines.insert(&mut self.slots, index, now + timeout);
         }
         Ok(self.slots.id(index))
@@ -145,7 +149,7 @@ impl Session {
     }
 }
 
-fn fill(slot: &mut TaskSlot, command: &Command<'_>) -> Result<(), SubmitError> {
+pub(super) fn fill(slot: &mut TaskSlot, command: &Command<'_>) -> Result<(), SubmitError> {
     // Nothing below may fail once the slot is marked as used; the image is made first.
     // A direction without bytes is none: the Bidirectional AHS goes with both bits only.
     let bidi = match command.transfer {
@@ -174,6 +178,8 @@ fn fill(slot: &mut TaskSlot, command: &Command<'_>) -> Result<(), SubmitError> {
     slot.ahs_len = ahs.bytes() as u16;
     slot.owes_data = false;
     slot.deadline = None;
+    slot.timeout = None;
+    slot.reissues = 0;
     debug_assert!(slot.link.next == NIL);
     Ok(())
 }

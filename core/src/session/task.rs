@@ -148,7 +148,8 @@ pub struct Command<'a> {
     pub immediate: bool,
     /// What to do if the connection is lost.
     pub on_loss: OnLoss,
-    /// The task's deadline from now; `None`: the configured default.
+    /// The task's deadline from now; `None`: the configured default. It stands still while the session recovers from the loss of its connection,
+    /// and starts anew when the command is issued again.
     pub timeout: Option<Duration>,
 }
 
@@ -384,6 +385,10 @@ pub struct TaskSlot {
     pub(crate) owes_data: bool,
     pub(crate) timer: Link,
     pub(crate) deadline: Option<Instant>,
+    /// The limit from which the deadline is made, again for each issue.
+    pub(crate) timeout: Option<Duration>,
+    /// How often it was issued again.
+    pub(crate) reissues: u8,
     pub(crate) tag_generation: u32,
     /// The tag of the last task of this slot that was aborted: late PDUs with it are dropped, not errors.
     pub(crate) aborted_itt: InitiatorTaskTag,
@@ -425,6 +430,8 @@ impl TaskSlot {
             owes_data: false,
             timer: Link::NIL,
             deadline: None,
+            timeout: None,
+            reissues: 0,
             tag_generation: 0,
             aborted_itt: InitiatorTaskTag::RESERVED,
             abort_reason: LostReason::Aborted,

@@ -5,6 +5,7 @@
 
 use super::task::{TaskEnd, TaskState};
 use super::{ControlTag, Session, SessionState};
+use crate::config::Escalation;
 use crate::error::{LostReason, SubmitError};
 use crate::event::Event;
 use crate::wire::{
@@ -104,6 +105,10 @@ enum State {
 enum What {
     /// ABORT TASK of our own.
     Abort(TaskId),
+    /// LOGICAL UNIT RESET, because this task cannot be aborted.
+    ResetUnit(TaskId, Lun),
+    /// TARGET COLD RESET, because the logical unit of this task cannot be reset.
+    ColdReset(TaskId),
     /// The application's request.
     Asked(TaskManagement, TaskManagementId),
 }
@@ -138,7 +143,7 @@ impl Tmf {
         self.state = State::Idle;
         match self.what {
             What::Asked(_, id) => Some(Event::TaskManagementDone { id, result }),
-            What::Abort(_) => None,
+            What::Abort(_) | What::ResetUnit(..) | What::ColdReset(_) => None,
         }
     }
 
@@ -146,7 +151,7 @@ impl Tmf {
         self.deadline = None;
         self.state = match self.what {
             What::Asked(..) => State::Done(result),
-            What::Abort(_) => State::Idle,
+            What::Abort(_) | What::ResetUnit(..) | What::ColdReset(_) => State::Idle,
         };
     }
 }
@@ -156,12 +161,19 @@ impl Tmf {
 pub(crate) struct Functions {
     own: Tmf,
     asked: Tmf,
+    /// Functions of our own that were given up for a stronger one: their late answers are ignored.
+    given_up: [InitiatorTaskTag; 2],
     /// Counts the application's requests.
     count: u64,
 }
 
 impl Functions {
-    pub(crate) const IDLE: Self = Self { own: Tmf::IDLE, asked: Tmf::IDLE, count: 0 };
+    pub(crate) const IDLE: Self = Self {
+        own: Tmf::IDLE,
+        asked: Tmf::IDLE,
+        given_up: [InitiatorTaskTag::RESERVED; 2],
+        count: 0,
+    };
 
     pub(crate) const fn is_pending(&self) -> bool {
         self.own.is_pending() || self.asked.is_pending()
@@ -175,6 +187,11 @@ impl Functions {
     /// Waits for the response with this tag.
     pub(crate) fn awaits(&self, itt: InitiatorTaskTag) -> bool {
         self.under_way().is_some_and(|tmf| tmf.itt == itt)
+    }
+
+    /// The response is late: a stronger function was asked for since.
+    pub(crate) fn gave_up(&self, itt: InitiatorTaskTag) -> bool {
+        self.given_up.contains(&itt)
     }
 
     fn under_way(&self) -> Option<&Tmf> {
@@ -282,6 +299,8 @@ impl Session {
                 let (lun, referenced_task_tag, ref_cmd_sn) = self.referenced(task)?;
                 return Some(Function::AbortTask { lun, referenced_task_tag, ref_cmd_sn });
             }
+            What::ResetUnit(_, lun) => return Some(Function::LogicalUnitReset { lun }),
+            What::ColdReset(_) => return Some(Function::TargetColdReset),
             What::Asked(request, _) => request,
         };
         Some(match request {
@@ -330,6 +349,13 @@ pub(super) fn answered(
     let complete = matches!(response, Code::FunctionComplete | Code::FunctionSucceeded { .. });
     match what {
         What::Abort(task) => abort_answered(session, task, response, now)?,
+        What::ResetUnit(_, lun) if complete => conclude(session, order, Some(lun)),
+        What::ColdReset(_) if complete => conclude(session, order, None),
+        What::ResetUnit(task, _) | What::ColdReset(task) => {
+            if !escalate(session, what, now) {
+                return Err(reason_of(session, task));
+            }
+        }
         What::Asked(
             TaskManagement::AbortTaskSet(lun)
             | TaskManagement::ClearTaskSet(lun)
@@ -372,10 +398,45 @@ fn abort_answered(
         let again = now + session.core.config.timeouts().task_management;
         session.core.deadlines.insert(&mut session.slots, index, again);
         Ok(())
+    } else if escalate(session, What::Abort(task), now) {
+        Ok(())
     } else {
         // A task that neither ends nor can be aborted goes with its connection.
         Err(reason)
     }
+}
+
+/// Why a task is being aborted.
+fn reason_of(session: &Session, task: TaskId) -> LostReason {
+    session.slots.lookup(task).map_or(LostReason::Aborted, |i| session.slots[i].abort_reason)
+}
+
+/// The function under way was not answered in time. False if the connection has to go.
+pub(super) fn expired(session: &mut Session, now: Instant) -> bool {
+    let Functions { own, asked, .. } = &session.core.tmf;
+    let due = |tmf: &Tmf| tmf.deadline.is_some_and(|at| at <= now);
+    // A function that was not even sent waits behind the application's.
+    !due(asked) && due(own) && own.is_sent() && escalate(session, own.what, now)
+}
+
+/// Asks for the next stronger function after `failed`, if the policy has one.
+fn escalate(session: &mut Session, failed: What, now: Instant) -> bool {
+    let limit = session.core.config.escalation();
+    let next = match failed {
+        What::Abort(task) if limit >= Escalation::LogicalUnitReset => {
+            session.slots.lookup(task).map(|i| What::ResetUnit(task, session.slots[i].lun))
+        }
+        What::ResetUnit(task, _) if limit >= Escalation::TargetColdReset => {
+            Some(What::ColdReset(task))
+        }
+        _ => None,
+    };
+    let Some(next) = next else { return false };
+    let [newest, oldest] = &mut session.core.tmf.given_up;
+    *oldest = *newest;
+    *newest = session.core.tmf.own.itt;
+    session.core.tmf.own = session.armed(next, now);
+    true
 }
 
 /// Ends the tasks that a function covered: those sent before it, on one logical unit or on all.
@@ -386,8 +447,12 @@ fn conclude(session: &mut Session, order: u32, lun: Option<Lun>) {
             && (slot.order.wrapping_sub(order) as i32) < 0
             && lun.is_none_or(|lun| lun == slot.lun);
         if covered {
+            let reason = match slot.state {
+                TaskState::Aborting => slot.abort_reason,
+                _ => LostReason::TaskManagement,
+            };
             session.bury(index);
-            session.finish(index, TaskEnd::Lost(LostReason::TaskManagement));
+            session.finish(index, TaskEnd::Lost(reason));
         }
     }
 }

@@ -328,9 +328,11 @@ impl Rig {
                         recorder.closed(Direction::Sent, self.clock.now());
                     }
                     self.link = None;
-                    self.driver.disconnected();
+                    self.driver.disconnected(&self.clock);
                 }
-                Action::Connect if self.refuse => self.driver.session.connect_failed(),
+                Action::Connect if self.refuse => {
+                    self.driver.session.connect_failed(self.clock.now())
+                }
                 Action::Connect => {
                     self.link = Some(Link::new(self.faults[0], self.faults[1], &mut self.rng));
                     self.target.connected();

@@ -102,9 +102,9 @@ impl StrictDriver {
     }
 
     /// The connection was closed by this side.
-    pub fn disconnected(&mut self) {
+    pub fn disconnected(&mut self, clock: &Clock) {
         self.scratch.clear();
-        self.connection.closed(LostReason::Transport, &mut self.session);
+        self.connection.closed(LostReason::Transport, &mut self.session, clock.now());
     }
 
     /// The asynchronous message that waits. Taking one is a reason for the next turn.

@@ -34,6 +34,10 @@ pub enum Told {
         /// Why.
         reason: LostReason,
     },
+    /// [`Event::ConnectionLost`]
+    ConnectionLost(LostReason),
+    /// [`Event::NeedVerify`]
+    NeedVerify,
     /// [`Event::AsyncMessage`].
     AsyncMessage,
     /// [`Event::TaskManagementDone`]
@@ -50,7 +54,11 @@ impl Told {
     pub const fn task(&self) -> Option<TaskId> {
         match self {
             Self::Done { task, .. } | Self::Lost { task, .. } => Some(*task),
-            Self::State(_) | Self::Managed { .. } | Self::AsyncMessage => None,
+            Self::State(_)
+            | Self::Managed { .. }
+            | Self::ConnectionLost(_)
+            | Self::NeedVerify
+            | Self::AsyncMessage => None,
         }
     }
 }
@@ -63,6 +71,8 @@ impl From<Event<'_>> for Told {
                 Self::Done { task, outcome, sense: sense.to_vec() }
             }
             Event::TaskLost { task, reason } => Self::Lost { task, reason },
+            Event::ConnectionLost { reason, .. } => Self::ConnectionLost(reason),
+            Event::NeedVerify => Self::NeedVerify,
             Event::AsyncMessage => Self::AsyncMessage,
             Event::TaskManagementDone { id, result } => Self::Managed { id, result },
         }

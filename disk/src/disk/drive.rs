@@ -1,8 +1,9 @@
 //! Commands out: submits what can be submitted.
 
-use iscsi_core::{Command, Instant, OnLoss, Session, SubmitError, Transfer};
+use iscsi_core::{Command, Instant, Session, SessionState, SubmitError, Transfer};
 use iscsi_scsi::Direction;
 
+use super::verify::Verification;
 use super::{Disk, DiskState};
 use crate::error::DiskError;
 use crate::slot::{CommandEntry, Kind, Phase};
@@ -26,24 +27,31 @@ impl Disk {
         if self.core.revoked > 0 {
             self.collect_revoked(session);
         }
+        let answered = self.answer_session(session, now);
         if matches!(self.core.state, DiskState::Idle | DiskState::Failed(_)) {
-            return false;
+            return answered;
         }
         if session.capacity() > self.slots.len() {
             self.fail_all(DiskError::TableTooSmall);
             return false;
         }
         if self.core.paused_until.is_some_and(|until| now < until) {
-            return false;
+            return answered;
         }
         self.core.paused_until = None;
+        match session.state() {
+            SessionState::Verifying if self.core.verification == Verification::Claimed => {}
+            // The session's answer to the loss comes first: nothing is known of the device.
+            _ if self.core.away => return answered,
+            _ => {}
+        }
         if self.core.check_wanted && self.core.state == DiskState::Ready {
             self.begin_probe(DiskState::Checking);
         }
         if self.core.probe.is_some() {
             return self.submit_probe(session, now);
         }
-        let mut any = false;
+        let mut any = answered;
         while self.core.in_flight < self.core.limit {
             let Some(index) = self.core.ready.pop_front(&self.slots) else { break };
             match self.submit_piece(index, session, now) {
@@ -111,10 +119,14 @@ impl Disk {
             Direction::None | Direction::Out => Transfer::None,
         };
         self.core.answer.fill(0);
-        let mut command =
-            Command::new(self.core.config.lun, cdb.as_bytes(), transfer).on_loss(OnLoss::Reissue);
+        // Reported on loss: the run begins anew then, because it may be another device that answers next.
+        let mut command = Command::new(self.core.config.lun, cdb.as_bytes(), transfer);
         command.timeout = self.core.config.timeout;
-        match session.submit(&command, now) {
+        let submitted = match self.core.verification {
+            Verification::Claimed => session.submit_verification(&command, now),
+            _ => session.submit(&command, now),
+        };
+        match submitted {
             Ok(task) => {
                 self.core.in_flight += 1;
                 self.core.probe_command = CommandEntry {
@@ -150,6 +162,7 @@ impl Disk {
     /// Ends everything with an error; the disk has to be started again.
     pub(super) fn fail_all(&mut self, error: DiskError) {
         self.core.probe = None;
+        self.decide(false);
         self.core.paused_until = None;
         self.set_state(DiskState::Failed(error));
         for index in 0..self.core.fresh {

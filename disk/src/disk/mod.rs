@@ -4,6 +4,7 @@ mod drive;
 mod outcome;
 mod plan;
 mod submit;
+mod verify;
 
 use core::ops::{Deref, DerefMut};
 use core::time::Duration;
@@ -19,6 +20,7 @@ use crate::probe::{ANSWER, Probe};
 use crate::request::RequestId;
 use crate::slot::{CommandEntry, Phase, Queue, RequestEntry, Slot};
 use plan::Plan;
+use verify::Verification;
 
 /// The largest block of which a part can be written.
 pub(crate) const EDGE_BLOCK: usize = 4096;
@@ -43,7 +45,8 @@ pub enum DiskState {
     Starting,
     /// Takes requests and carries them out.
     Ready,
-    /// Takes requests; asks the device again what it is before it carries them out.
+    /// Takes requests; asks the device again what it is before it carries them out. So it does after every new login of a session that
+    /// recovers.
     Checking,
     /// Could not be started, or found another device than before. [`Disk::start`] tries again.
     Failed(DiskError),
@@ -97,6 +100,9 @@ pub(crate) struct Core {
     probe_since: Option<Instant>,
     /// A unit attention said that the device may have changed.
     check_wanted: bool,
+    /// The session has lost its connection and comes back.
+    away: bool,
+    verification: Verification,
     ready: Queue,
     waiting: Queue,
     done: Queue,
@@ -160,6 +166,8 @@ impl<const N: usize> InlineDisk<N> {
                 probe_tries: 0,
                 probe_since: None,
                 check_wanted: false,
+                away: false,
+                verification: Verification::None,
                 ready: Queue::EMPTY,
                 waiting: Queue::EMPTY,
                 done: Queue::EMPTY,
@@ -314,7 +322,7 @@ impl Disk {
         }
     }
 
-    fn begin_probe(&mut self, state: DiskState) {
+    pub(crate) fn begin_probe(&mut self, state: DiskState) {
         self.core.probe = Some(Probe::new());
         self.core.probe_tries = 0;
         self.core.probe_since = None;

@@ -1,7 +1,7 @@
 //! Ends of commands: what is good, what is tried again, what fails.
 
 use iscsi_core::wire::{Residual, ScsiResponseCode};
-use iscsi_core::{Event, Instant, TaskOutcome, Transfer};
+use iscsi_core::{Event, Instant, LostReason, TaskOutcome, Transfer};
 use iscsi_scsi::disposition::{Refresh, Wait};
 use iscsi_scsi::{Disposition, Sense, Status};
 
@@ -27,10 +27,25 @@ impl Trouble {
     }
 }
 
+impl Trouble {
+    /// The command ended without an answer.
+    const fn lost(reason: LostReason) -> Self {
+        let error = DiskError::Lost(reason);
+        match reason {
+            // Another command on the unit had to be ended by a reset.
+            LostReason::TaskManagement => {
+                Self { disposition: Disposition::RetryIfIdempotent, error }
+            }
+            _ => Self::fatal(error),
+        }
+    }
+}
+
 impl Disk {
     /// Takes an event of the session. Returns whether it concerned a task of this disk.
     pub fn handle_event(&mut self, event: &Event<'_>, now: Instant) -> bool {
         let (Event::TaskDone { task, .. } | Event::TaskLost { task, .. }) = *event else {
+            self.session_event(event);
             return false;
         };
         let Some(entry) = self.command(task).copied() else { return false };
@@ -38,14 +53,19 @@ impl Disk {
             Event::TaskDone { outcome, sense, .. } => {
                 (judge(&outcome, sense, &entry), outcome.data_in)
             }
-            Event::TaskLost { reason, .. } => (Err(Trouble::fatal(DiskError::Lost(reason))), 0),
+            Event::TaskLost { reason, .. } => (Err(Trouble::lost(reason)), 0),
             _ => return false,
         };
         self.core.in_flight = self.core.in_flight.saturating_sub(1);
         self.adapt(&verdict, now);
         if entry.kind == Kind::Probe {
             self.core.probe_command.task = None;
-            self.probe_answered(data_in, verdict, now);
+            if self.core.away && matches!(event, Event::TaskLost { .. }) {
+                // What was read before may be another device's.
+                self.core.probe = self.core.probe.map(|_| Probe::new());
+            } else {
+                self.probe_answered(data_in, verdict, now);
+            }
         } else {
             if let Some(slot) = self.slots.get_mut(task.index()) {
                 slot.command.task = None;
@@ -286,6 +306,7 @@ impl Disk {
         }
         self.set_state(DiskState::Ready);
         self.recheck_ranges(geometry);
+        self.decide(true);
     }
 
     /// The device may have become smaller, or write protected by a type of its own: requests that do not fit any more fail.

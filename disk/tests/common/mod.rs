@@ -9,10 +9,11 @@ use core::time::Duration;
 use std::collections::HashMap;
 
 use iscsi_core::auth::Entropy;
-use iscsi_core::config::{SecurityStart, Timeouts};
+use iscsi_core::config::{Recovery, SecurityStart, Timeouts};
 use iscsi_core::driver::{RecvBuf, pump};
 use iscsi_core::{
     Action, Config, InlineConnection, Instant, IscsiName, Lun, Portal, Session, SessionState,
+    Verdict,
 };
 use iscsi_disk::{
     Disk, DiskConfig, DiskError, DiskEvent, DiskState, Request, RequestBuffers, RequestError,
@@ -53,6 +54,7 @@ pub(crate) struct World {
     pub(crate) done: HashMap<RequestId, Result<(), DiskError>>,
     pub(crate) states: Vec<DiskState>,
     pub(crate) geometry_changes: usize,
+    pub(crate) recovery: Recovery,
 }
 
 impl World {
@@ -79,6 +81,7 @@ impl World {
             done: HashMap::new(),
             states: Vec::new(),
             geometry_changes: 0,
+            recovery: Recovery::NEVER,
         };
         world.log_in();
         world
@@ -90,21 +93,33 @@ impl World {
         let config = Config::normal(name("iqn.2026-01.test:me"), name("iqn.2026-01.test:disk"))
             .security_start(SecurityStart::Skip)
             .timeouts(timeouts)
+            .recovery(self.recovery)
+            .default_time2wait(0)
             .build()
             .unwrap();
         self.session.configure(config).unwrap();
         self.session.open(Portal::parse("127.0.0.1:3260").unwrap(), self.now).unwrap();
         for _ in 0..20 {
-            while let Some(action) = self.session.poll_action() {
-                if action == Action::Connect {
-                    self.scratch.clear();
-                    let entropy = Entropy::new([7; 64]);
-                    self.connection.opened(&mut self.session, entropy, self.now);
-                }
-            }
             self.turn();
         }
         assert_eq!(self.session.state(), SessionState::LoggedIn);
+    }
+
+    /// Connects if the session wants it.
+    fn act(&mut self) {
+        while let Some(action) = self.session.poll_action() {
+            if action == Action::Connect {
+                self.scratch.clear();
+                self.target.connected();
+                let entropy = Entropy::new([7; 64]);
+                self.connection.opened(&mut self.session, entropy, self.now);
+            }
+        }
+    }
+
+    /// The connection breaks.
+    pub(crate) fn cut(&mut self) {
+        self.connection.received_eof(&mut self.session, self.now);
     }
 
     pub(crate) fn start(&mut self) {
@@ -114,6 +129,7 @@ impl World {
 
     /// Moves what can be moved once. Returns whether anything happened.
     pub(crate) fn turn(&mut self) -> bool {
+        self.act();
         let mut any = self.disk.drive(&mut self.session, self.now);
         let wants = pump(
             &mut self.connection,
@@ -141,7 +157,11 @@ impl World {
             }
         }
         // What ended may have made room.
-        any | self.disk.drive(&mut self.session, self.now)
+        any |= self.disk.drive(&mut self.session, self.now);
+        if self.session.state() == SessionState::Verifying && !self.disk.is_verifying() {
+            any |= self.session.verified(Verdict::Same, self.now).is_ok();
+        }
+        any
     }
 
     /// Runs until nothing moves without time passing.
@@ -161,11 +181,13 @@ impl World {
             if done(self) {
                 return;
             }
-            let deadline = self.disk.poll_timeout().expect("something to wait for");
+            let deadlines = [self.disk.poll_timeout(), self.session.poll_timeout()];
+            let deadline = deadlines.into_iter().flatten().min().expect("something to wait for");
             assert!(deadline > self.now, "a deadline in the past");
             self.now = deadline;
+            self.session.handle_timeout(self.now);
         }
-        panic!("no end: {:?}", self.disk);
+        panic!("no end: {:?} {:?}", self.disk.state(), self.session.state());
     }
 
     pub(crate) fn advance(&mut self, by: Duration) {

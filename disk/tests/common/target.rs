@@ -67,6 +67,14 @@ impl Target {
         }
     }
 
+    /// A new connection: what was under way on the old one is forgotten.
+    pub(crate) fn connected(&mut self) {
+        self.input.clear();
+        self.output.clear();
+        self.awaiting.clear();
+        self.ready.clear();
+    }
+
     /// Whether the initiator would find something to receive.
     pub(crate) fn has_something_to_do(&self) -> bool {
         !self.output.is_empty() || !self.hold && !self.ready.is_empty()
@@ -163,12 +171,16 @@ impl Target {
                 }
             }
             InitiatorPdu::TaskManagementRequest(request) => {
-                let TaskManagementFunction::AbortTask { referenced_task_tag, .. } =
-                    request.function
-                else {
-                    panic!("{request:?}");
-                };
-                self.abort(referenced_task_tag);
+                match request.function {
+                    TaskManagementFunction::AbortTask { referenced_task_tag, .. } => {
+                        self.abort(referenced_task_tag);
+                    }
+                    TaskManagementFunction::LogicalUnitReset { .. } => {
+                        self.awaiting.clear();
+                        self.ready.clear();
+                    }
+                    _ => panic!("{request:?}"),
+                }
                 let answer = TaskManagementResponse {
                     response: TaskManagementResponseCode::FunctionComplete,
                     initiator_task_tag: request.initiator_task_tag,
@@ -194,6 +206,7 @@ impl Target {
             first_burst_length: BURST as u32,
             max_burst_length: BURST as u32,
             max_recv_data_segment_length: BURST as u32,
+            default_time2wait: 0,
             ..Limits::DEFAULT
         };
         let mut negotiation = Negotiation::leading(Role::Target, SessionType::Normal, limits);

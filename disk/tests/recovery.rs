@@ -1,0 +1,207 @@
+//! A session that loses its connection and comes back: requests go on, but only on the device that they were for.
+
+mod common;
+
+use common::World;
+use common::device::{Device, Reply};
+use iscsi_core::config::Recovery;
+use iscsi_core::{Command, LostReason, Lun, OnLoss, SessionState, Transfer};
+use iscsi_disk::scsi::sense::AdditionalSense;
+use iscsi_disk::{DiskError, DiskState, Request, RequestId};
+
+fn recovering(device: Device) -> World {
+    let mut world = World::new(device);
+    let now = world.now;
+    world.session.logout(now).unwrap();
+    world.cut();
+    world.recovery = Recovery::FOREVER;
+    world.log_in();
+    world
+}
+
+/// Four reads and four writes under way, which is as much as the session takes.
+fn busy(world: &mut World) -> Vec<RequestId> {
+    world.target.hold = true;
+    let ids = (0..8).map(|n| {
+        let block = vec![n as u8; 512];
+        let request = match n % 2 {
+            0 => Request::read(n * 512, 512),
+            _ => Request::write(n * 512, 512),
+        };
+        world.submit(request, &block).unwrap()
+    });
+    let ids = ids.collect();
+    world.settle();
+    assert_eq!(world.session.in_use(), world.session.capacity());
+    ids
+}
+
+fn opcodes(world: &World) -> Vec<u8> {
+    world.target.device.log.iter().map(|cdb| cdb[0]).collect()
+}
+
+#[test]
+fn every_request_survives_with_every_task_slot_in_use() {
+    let mut world = recovering(Device::new(512, 64));
+    let content = world.target.device.data.clone();
+    let ids = busy(&mut world);
+    world.target.device.log.clear();
+    world.states.clear();
+    world.cut();
+    world.target.hold = false;
+    for (n, id) in ids.into_iter().enumerate() {
+        let memory = world.wait(id).unwrap();
+        if n % 2 == 0 {
+            assert_eq!(memory, content[n * 512..][..512]);
+        }
+        let written = world.target.device.data[n * 512];
+        assert_eq!(written, if n % 2 == 0 { content[n * 512] } else { n as u8 });
+    }
+    assert_eq!(world.states, [DiskState::Checking, DiskState::Ready]);
+    assert_eq!(world.session.counters().reissued, 8);
+    // The device was looked at before the first of them.
+    let opcodes = opcodes(&world);
+    let first = opcodes.iter().position(|code| matches!(code, 0x28 | 0x2a | 0x88 | 0x8a)).unwrap();
+    let (before, after) = opcodes.split_at(first);
+    assert!(before.contains(&0x12) && before.contains(&0x9e), "{opcodes:02x?}");
+    assert!(!after.contains(&0x12), "{opcodes:02x?}");
+}
+
+#[test]
+fn nothing_is_written_to_another_device() {
+    for other in [
+        |device: &mut Device| device.naa = [0x50, 9, 9, 9, 9, 9, 9, 9],
+        |device: &mut Device| device.block_size = 4096,
+    ] {
+        let mut world = recovering(Device::new(512, 64));
+        let ids = busy(&mut world);
+        world.cut();
+        world.target.hold = false;
+        other(&mut world.target.device);
+        if let Some(capacity) = &mut world.target.device.capacity16 {
+            capacity.block_length = world.target.device.block_size;
+        }
+        world.target.device.data.fill(0x77);
+        for id in ids {
+            let error = world.wait(id).unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    DiskError::DeviceChanged | DiskError::Lost(LostReason::DeviceChanged)
+                ),
+                "{error}"
+            );
+        }
+        assert_eq!(world.disk.state(), DiskState::Failed(DiskError::DeviceChanged));
+        assert!(world.target.device.data.iter().all(|byte| *byte == 0x77));
+        assert_eq!(world.session.state(), SessionState::LoggedIn);
+        // The application may start over with what is there now.
+        world.start();
+        assert_eq!(world.disk.state(), DiskState::Ready);
+    }
+}
+
+#[test]
+fn a_smaller_device_fails_what_no_longer_fits() {
+    let mut world = recovering(Device::new(512, 64));
+    let ids = busy(&mut world);
+    world.cut();
+    world.target.hold = false;
+    world.target.device.capacity16.as_mut().unwrap().last_lba = 3;
+    for (n, id) in ids.into_iter().enumerate() {
+        assert_eq!(world.wait(id).is_ok(), n < 4, "block {n}");
+    }
+    assert_eq!(world.geometry_changes, 1);
+}
+
+#[test]
+fn losses_during_the_verification() {
+    for cut_after in 0..12 {
+        let mut world = recovering(Device::new(512, 64));
+        let ids = busy(&mut world);
+        world.cut();
+        world.target.hold = false;
+        world.target.device.log.clear();
+        let mut seen = 0;
+        world.run_until(|world| world.target.device.log.len() >= cut_after);
+        while seen < 3 {
+            world.cut();
+            seen += 1;
+            for _ in 0..cut_after {
+                world.turn();
+            }
+        }
+        for id in ids {
+            world.wait(id).unwrap();
+        }
+        assert_eq!(world.disk.state(), DiskState::Ready, "{cut_after}");
+    }
+}
+
+#[test]
+fn the_attention_of_the_new_login_is_taken_by_the_verification() {
+    let mut world = recovering(Device::new(512, 64));
+    let ids = busy(&mut world);
+    world.cut();
+    world.target.hold = false;
+    let mut attentions = 2;
+    world.target.device.hook = Some(Box::new(move |cdb, _| {
+        assert!(attentions == 0 || matches!(cdb[0], 0x00 | 0x12), "{cdb:02x?}");
+        if cdb[0] != 0 || attentions == 0 {
+            return None;
+        }
+        attentions -= 1;
+        Some(Reply::unit_attention(AdditionalSense { asc: 0x29, ascq: 0x07 }))
+    }));
+    for id in ids {
+        world.wait(id).unwrap();
+    }
+}
+
+#[test]
+fn a_loss_while_the_disk_starts() {
+    let mut world = World::idle(Device::new(512, 64), |_| {});
+    let now = world.now;
+    world.session.logout(now).unwrap();
+    world.cut();
+    world.recovery = Recovery::FOREVER;
+    world.log_in();
+    world.disk.start().unwrap();
+    for _ in 0..3 {
+        world.turn();
+    }
+    world.cut();
+    world.run_until(|world| !matches!(world.disk.state(), DiskState::Starting));
+    assert_eq!(world.disk.state(), DiskState::Ready);
+    assert!(world.read(0, 512).is_ok());
+}
+
+#[test]
+fn a_disk_that_is_not_used_does_not_hold_the_others_up() {
+    let mut world = World::idle(Device::new(512, 64), |_| {});
+    let now = world.now;
+    world.session.logout(now).unwrap();
+    world.cut();
+    world.recovery = Recovery::FOREVER;
+    world.log_in();
+    let lun = Lun::new(1).unwrap();
+    let command = Command::new(lun, &[0; 6], Transfer::None).on_loss(OnLoss::Reissue);
+    world.session.submit(&command, world.now).unwrap();
+    world.cut();
+    world.settle();
+    assert_eq!(world.session.state(), SessionState::LoggedIn);
+    assert_eq!(world.target.device.log, [[0; 6]]);
+}
+
+#[test]
+fn a_reset_for_another_command_s_sake_is_not_the_end() {
+    let mut world = recovering(Device::new(512, 64));
+    let ids = busy(&mut world);
+    let now = world.now;
+    let reset = iscsi_core::TaskManagement::LogicalUnitReset(Lun::new(1).unwrap());
+    world.session.task_management(reset, now).unwrap();
+    world.target.hold = false;
+    for id in ids {
+        world.wait(id).unwrap();
+    }
+}
