@@ -7,7 +7,7 @@ use iscsi_core::config::Escalation;
 use iscsi_core::testing::{Disk, Rig, Told};
 use iscsi_core::text::Limits;
 use iscsi_core::wire::{
-    Completion, InitiatorPdu, ScsiCommand, TaskManagementFunction as Function,
+    Completion, InitiatorPdu, NopInKind, ScsiCommand, TaskManagementFunction as Function,
     TaskManagementRequest, TaskManagementResponseCode as Code,
 };
 use iscsi_core::{
@@ -92,7 +92,7 @@ fn t_03_task_ends_with_the_answer() {
 
 #[test]
 fn abort_of_a_queued_task_ends_it_at_once() {
-    let mut rig = Rig::new(Rig::config().build().unwrap(), iscsi_core::text::Limits::DEFAULT, 1);
+    let mut rig = Rig::new(Rig::config().build().unwrap(), Limits::DEFAULT, 1);
     rig.target.window = 0;
     rig.log_in();
     let task = rig.read(0, 1);
@@ -154,16 +154,16 @@ fn t_06_refused_abort_does_not_go_on_for_ever() {
         for _ in 0..100 {
             while let Some((pdu, _)) = rig.target.inbox.pop_front() {
                 match pdu {
-                    iscsi_core::wire::InitiatorPdu::TaskManagementRequest(request) => {
+                    InitiatorPdu::TaskManagementRequest(request) => {
                         answer(&mut rig, &request, code);
                     }
-                    iscsi_core::wire::InitiatorPdu::NopOut(nop) => {
+                    InitiatorPdu::NopOut(nop) => {
                         let iscsi_core::wire::NopOutKind::Ping { initiator_task_tag, .. } =
                             nop.kind
                         else {
                             panic!()
                         };
-                        let kind = iscsi_core::wire::NopInKind::PingResponse(initiator_task_tag);
+                        let kind = NopInKind::PingResponse(initiator_task_tag);
                         let echo = rig.target.nop_in(kind);
                         rig.send(echo, &[]);
                     }
@@ -179,7 +179,7 @@ fn t_06_refused_abort_does_not_go_on_for_ever() {
 /// Lets time pass while the target lives and only does not answer functions.
 fn wait(rig: &mut Rig, seconds: u32) {
     for _ in 0..seconds {
-        let nop = rig.target.nop_in(iscsi_core::wire::NopInKind::Update);
+        let nop = rig.target.nop_in(NopInKind::Update);
         rig.send(nop, &[]);
         rig.advance(Duration::from_secs(1));
     }
@@ -296,7 +296,7 @@ fn deadline_aborts_and_a_late_response_is_dropped() {
 
 #[test]
 fn queued_task_that_is_never_sent_has_its_deadline_too() {
-    let mut rig = Rig::new(Rig::config().build().unwrap(), iscsi_core::text::Limits::DEFAULT, 1);
+    let mut rig = Rig::new(Rig::config().build().unwrap(), Limits::DEFAULT, 1);
     let command = Command::new(Lun::ZERO, &[0; 6], Transfer::None).timeout(Duration::from_secs(2));
     // Before the session was ever opened.
     let task = rig.submit(&command, &[]);
@@ -377,7 +377,7 @@ fn t_12_logical_unit_reset_ends_the_tasks_of_its_unit() {
     rig.run();
     let mut request = None;
     while let Some((pdu, _)) = rig.target.inbox.pop_front() {
-        if let iscsi_core::wire::InitiatorPdu::TaskManagementRequest(found) = pdu {
+        if let InitiatorPdu::TaskManagementRequest(found) = pdu {
             request = Some(found);
         }
     }
@@ -401,7 +401,7 @@ fn refused_reset_ends_nothing() {
 #[test]
 fn t_09_t_11_r2t_and_ping_are_answered_while_a_function_runs() {
     let config = Rig::config().immediate_data(false).initial_r2t(true);
-    let mut rig = Rig::logged_in(config, iscsi_core::text::Limits::DEFAULT);
+    let mut rig = Rig::logged_in(config, Limits::DEFAULT);
     let task = rig.write(0, &[1; 1024]);
     rig.run();
     let (command, _) = rig.target.expect_command();
@@ -412,7 +412,7 @@ fn t_09_t_11_r2t_and_ping_are_answered_while_a_function_runs() {
     let (data_out, _) = rig.target.expect_data_out();
     assert!(data_out.is_final);
     let transfer = r2t.transfer();
-    let nop = rig.target.nop_in(iscsi_core::wire::NopInKind::Ping(transfer));
+    let nop = rig.target.nop_in(NopInKind::Ping(transfer));
     rig.send(nop, &[]);
     rig.target.expect_nop_out();
     answer(&mut rig, &request, Code::FunctionComplete);
@@ -444,10 +444,7 @@ fn t_14_functions_of_rfc_7144_need_its_level() {
         let refused = rig.driver.session.task_management(request, now);
         assert_eq!(refused, Err(SubmitError::NotNegotiated));
     }
-    let limits = iscsi_core::text::Limits {
-        iscsi_protocol_level: Some(2),
-        ..iscsi_core::text::Limits::DEFAULT
-    };
+    let limits = Limits { iscsi_protocol_level: Some(2), ..Limits::DEFAULT };
     let mut rig = Rig::logged_in(Rig::config().iscsi_protocol_level(Some(2)), limits);
     let task = rig.read(0, 1);
     rig.run();

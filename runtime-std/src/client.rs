@@ -86,6 +86,15 @@ impl Client {
         self.engine.log_in(self.portal.clone())
     }
 
+    /// Drops the connection and makes a new one, with the same ISID: the target ends what is left of the old one. What is under way goes
+    /// on afterwards or ends, as after any other loss.
+    ///
+    /// # Errors
+    /// Those of [`connect`](Self::connect); [`Error::Submit`] if the session has ended.
+    pub fn force_reconnect(&mut self) -> Result<(), Error> {
+        self.engine.reconnect()
+    }
+
     /// Logs out and closes the connection.
     ///
     /// # Errors
@@ -111,7 +120,7 @@ impl Client {
         let task = self.engine.submit(command)?;
         loop {
             let mut memory = One { key: task, data: &mut data };
-            let wants = self.engine.turn(&mut memory);
+            let wants = self.engine.turn_and_vouch(&mut memory);
             while let Some(event) = self.engine.session.poll_event() {
                 match TaskEnd::of(event) {
                     Some((ended, TaskEnd::Done(outcome, sense))) if ended == task => {
@@ -156,10 +165,13 @@ impl Client {
         self.require_open()?;
         let start = self.engine.now();
         let before = self.counters().pdus_received;
+        let login = self.engine.session.counters().logins;
         self.engine.connection.ping(&self.engine.session);
         loop {
-            let wants = self.engine.turn(&mut NoBuffers);
+            let wants = self.engine.turn_and_vouch(&mut NoBuffers);
             self.require_open()?;
+            // The ping went with its connection.
+            self.engine.require_connection(login)?;
             if self.counters().pdus_received > before {
                 return Ok(self.engine.now().saturating_since(start));
             }
@@ -174,7 +186,7 @@ impl Client {
     pub fn idle(&mut self, time: Duration) -> Result<Option<Notice>, Error> {
         let until = self.engine.now() + time;
         loop {
-            let wants = self.engine.turn(&mut NoBuffers);
+            let wants = self.engine.turn_and_vouch(&mut NoBuffers);
             if let Some(notice) = self.take_notice() {
                 return Ok(Some(notice));
             }
@@ -199,11 +211,14 @@ impl Client {
         discovery::collect(&mut self.engine, scope)
     }
 
+    /// The session is there, or on its way back.
     fn require_open(&self) -> Result<(), Error> {
         match self.state() {
-            SessionState::LoggedIn | SessionState::LoggingOut => Ok(()),
             SessionState::Failed(reason) => Err(self.engine.failure(reason)),
-            _ => Err(Error::Submit(iscsi_core::SubmitError::NotOpen)),
+            SessionState::Idle | SessionState::Closed => {
+                Err(Error::Submit(iscsi_core::SubmitError::NotOpen))
+            }
+            _ => Ok(()),
         }
     }
 }

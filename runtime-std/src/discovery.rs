@@ -3,7 +3,7 @@
 use iscsi_core::text::TargetItem;
 use iscsi_core::{
     Config, DiscoveryItem, DiscoveryScope, IscsiName, NameError, NoBuffers, Portal, PortalError,
-    SessionState, TargetAddress,
+    TargetAddress,
 };
 
 use crate::client::Client;
@@ -114,8 +114,9 @@ pub(crate) fn collect(engine: &mut Engine, scope: DiscoveryScope<'_>) -> Result<
         .map_err(|error| engine.refusal(error))?;
     let asked = engine.session.portal().cloned();
     let mut found = Discovery::default();
+    let login = engine.session.counters().logins;
     loop {
-        let mut wants = engine.turn(&mut NoBuffers);
+        let mut wants = engine.turn_and_vouch(&mut NoBuffers);
         loop {
             let now = engine.now();
             let Some(item) = engine.connection.poll_discovery(&mut engine.session, now) else {
@@ -132,11 +133,8 @@ pub(crate) fn collect(engine: &mut Engine, scope: DiscoveryScope<'_>) -> Result<
                 DiscoveryItem::Failed(reason) => return Err(Error::Discovery(reason)),
             }
         }
-        match engine.session.state() {
-            SessionState::LoggedIn | SessionState::LoggingOut => engine.wait(wants, None)?,
-            SessionState::Failed(reason) => return Err(engine.failure(reason)),
-            _ => return Err(Error::Submit(iscsi_core::SubmitError::NotOpen)),
-        }
+        engine.require_connection(login)?;
+        engine.wait(wants, None)?;
     }
 }
 

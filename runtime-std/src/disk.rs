@@ -3,7 +3,7 @@
 use std::io;
 
 use iscsi_core::url::IscsiUrl;
-use iscsi_core::{IscsiName, Lun, NoBuffers};
+use iscsi_core::{IscsiName, Lun, NoBuffers, SessionState};
 use iscsi_disk::{
     DiskConfig, DiskError, DiskEvent, DiskState, Geometry, Identity, Request, RequestBuffers,
     RequestError, RequestId,
@@ -50,6 +50,8 @@ pub(crate) struct Unit {
     pub(crate) disk: Box<iscsi_disk::Disk>,
     pub(crate) identity: Identity,
     pub(crate) geometry: Geometry,
+    /// The login over which the device was looked at last.
+    login: u64,
 }
 
 /// Opening and closing.
@@ -77,7 +79,8 @@ impl Disk {
     pub fn open_with(mut client: Client, config: DiskConfig) -> Result<Self, Error> {
         let mut disk = iscsi_disk::Disk::boxed(client.session().capacity(), config);
         let (identity, geometry) = start(&mut client.engine, &mut disk)?;
-        Ok(Self { client, unit: Unit { disk, identity, geometry }, position: 0 })
+        let login = client.session().counters().logins;
+        Ok(Self { client, unit: Unit { disk, identity, geometry, login }, position: 0 })
     }
 
     /// Logs in again after the session has ended, and makes sure that the device is the same.
@@ -92,7 +95,8 @@ impl Disk {
         if !identity.is_same_device(&unit.identity) {
             return Err(Error::Disk(DiskError::DeviceChanged));
         }
-        *unit = Unit { disk, identity, geometry };
+        let login = self.client.session().counters().logins;
+        *unit = Unit { disk, identity, geometry, login };
         Ok(())
     }
 
@@ -201,6 +205,13 @@ impl Disk {
     pub fn request(&mut self, request: Request, mut data: Data<'_>) -> Result<(), Error> {
         data.check_request(&request)?;
         let (engine, disk) = (&mut self.client.engine, &mut self.unit.disk);
+        let logins = engine.session.counters().logins;
+        if self.unit.login != logins {
+            // The session came back during commands of the user's own: nobody has looked at the device since.
+            self.unit.login = logins;
+            // Refused if a look is under way anyway, or if the disk has failed; then the request is refused too.
+            let _ = disk.check();
+        }
         let id = disk.submit(request)?;
         let mut changed = false;
         let done = |disk: &mut iscsi_disk::Disk| {
@@ -221,6 +232,7 @@ impl Disk {
                 Err(error)
             }
         };
+        self.unit.login = engine.session.counters().logins;
         if let Some(&geometry) = disk.geometry().filter(|_| changed) {
             self.unit.geometry = geometry;
         }
@@ -268,6 +280,10 @@ pub(crate) fn drive<T>(
                 return Ok(end);
             }
             if disk.drive(&mut engine.session, now) {
+                continue;
+            }
+            if engine.session.state() == SessionState::Verifying && !disk.is_verifying() {
+                engine.vouch();
                 continue;
             }
             engine.wait(wants, disk.poll_timeout())?;

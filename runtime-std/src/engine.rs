@@ -11,7 +11,7 @@ use iscsi_core::driver::{NonBlocking, RecvBuf, pump};
 use iscsi_core::wire::AsyncEvent;
 use iscsi_core::{
     Action, Buffers, Command, Config, ConnectionState, Event, InlineConnection, Instant,
-    LostReason, Portal, Session, SessionState, SubmitError, TaskId, Timer, Wants,
+    LostReason, Portal, Session, SessionState, SubmitError, TaskId, Timer, Verdict, Wants,
 };
 use rustix::event::{PollFd, PollFlags};
 
@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::login::LoginFailure;
 use crate::net::{Attempt, ConnectError, Dialing, Step};
 use crate::options::Options;
+use crate::recovery::{GaveUp, SessionStep, Watch};
 use crate::wait::{Waker, poll_until};
 
 /// PDUs received in one turn. Small: new requests go out while the target still works on the older ones. With a large one both sides
@@ -70,6 +71,8 @@ pub(crate) struct Engine {
     /// What the system said when the last connection ended.
     cause: Option<Error>,
     pub(crate) notices: VecDeque<Notice>,
+    /// What was told last: the state, and how many attempts there had been.
+    watched: (SessionState, u32),
 }
 
 impl Engine {
@@ -90,16 +93,29 @@ impl Engine {
             origin: time::Instant::now(),
             cause: None,
             notices: VecDeque::new(),
+            watched: (SessionState::Idle, 0),
         })
     }
 
     /// Opens the session and waits until it is logged in.
     pub(crate) fn log_in(&mut self, portal: Portal) -> Result<(), Error> {
         self.open(portal)?;
+        self.wait_for_login()
+    }
+
+    /// Drops the connection and waits for the next one.
+    pub(crate) fn reconnect(&mut self) -> Result<(), Error> {
+        let now = self.now();
+        self.session.force_reconnect(now).map_err(|error| self.refusal(error))?;
+        self.wait_for_login()
+    }
+
+    fn wait_for_login(&mut self) -> Result<(), Error> {
         loop {
             let wants = self.turn(&mut iscsi_core::NoBuffers);
             match self.session.state() {
                 SessionState::LoggedIn => return Ok(()),
+                SessionState::Verifying => self.vouch(),
                 SessionState::Failed(reason) => return Err(self.failure(reason)),
                 SessionState::Closed => return Err(self.failure(LostReason::LoggedOut)),
                 _ => self.wait(wants, None)?,
@@ -123,7 +139,7 @@ impl Engine {
             Err(error) => return Err(self.refusal(error)),
         }
         loop {
-            let wants = self.turn(&mut iscsi_core::NoBuffers);
+            let wants = self.turn_and_vouch(&mut iscsi_core::NoBuffers);
             while self.session.poll_event().is_some() {}
             match self.session.state() {
                 SessionState::Closed => return Ok(()),
@@ -131,6 +147,14 @@ impl Engine {
                 _ => self.wait(wants, None)?,
             }
         }
+    }
+
+    /// Goes on after a new login without a look at the devices: nobody here knows them. Who marks commands as ones to issue again answers for
+    /// it, or leaves it to a [`Disk`](crate::Disk).
+    pub(crate) fn vouch(&mut self) {
+        let now = self.now();
+        // In any other state there is nothing to answer.
+        let _ = self.session.verified(Verdict::Same, now);
     }
 
     /// The engine's time.
@@ -150,6 +174,22 @@ impl Engine {
         let _ = self.connection.revoke(task, &mut self.session, now);
     }
 
+    /// Fails with the reason if the connection of this login (counted from 1) is lost.
+    pub(crate) fn require_connection(&self, login: u64) -> Result<(), Error> {
+        let connected = matches!(
+            self.session.state(),
+            SessionState::LoggedIn | SessionState::LoggingOut | SessionState::Verifying
+        );
+        if connected && self.session.counters().logins == login {
+            return Ok(());
+        }
+        let reason = match self.session.state() {
+            SessionState::Failed(reason) => reason,
+            _ => self.session.recovery().map_or(LostReason::LoggedOut, |recovery| recovery.first),
+        };
+        Err(self.failure(reason))
+    }
+
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.tcp.as_ref().map(|tcp| tcp.peer)
     }
@@ -164,6 +204,16 @@ impl Engine {
 
     /// The error for a task or session that was lost for this reason.
     pub(crate) fn failure(&self, reason: LostReason) -> Error {
+        if let (LostReason::TimedOut(Timer::Recovery), Some(status)) =
+            (reason, self.session.recovery())
+        {
+            return Error::GaveUp(Arc::new(GaveUp {
+                first: status.first,
+                last: self.failure(status.last),
+                attempts: status.attempts,
+                time: self.now().saturating_since(status.since),
+            }));
+        }
         let caused = matches!(
             reason,
             LostReason::ConnectFailed
@@ -189,7 +239,35 @@ impl Engine {
         let mut wants = self.pump(buffers, now);
         self.take_notice();
         wants.again |= self.act();
+        if let Some(watch) = self.options.watch {
+            self.watch(watch);
+        }
         wants
+    }
+
+    /// The same for a loop that knows no devices.
+    pub(crate) fn turn_and_vouch(&mut self, buffers: &mut (impl Buffers + ?Sized)) -> Wants {
+        let mut wants = self.turn(buffers);
+        if self.session.state() == SessionState::Verifying {
+            self.vouch();
+            wants.again = true;
+        }
+        wants
+    }
+
+    fn watch(&mut self, watch: Watch) {
+        let recovery = self.session.recovery();
+        let seen = (self.session.state(), recovery.map_or(0, |recovery| recovery.attempts));
+        if self.watched != seen {
+            let was_logged_in = matches!(
+                self.watched.0,
+                SessionState::LoggedIn | SessionState::LoggingOut | SessionState::Verifying
+            );
+            self.watched = seen;
+            let next = recovery.and_then(|recovery| recovery.next_attempt);
+            let wait = next.map(|at| at.saturating_since(self.now()));
+            watch(&SessionStep { state: seen.0, was_logged_in, recovery, wait });
+        }
     }
 
     fn pump(&mut self, buffers: &mut (impl Buffers + ?Sized), now: Instant) -> Wants {
@@ -270,7 +348,8 @@ impl Engine {
 
     fn connect_failed(&mut self, cause: Error) {
         self.cause = Some(cause);
-        self.session.connect_failed();
+        let now = self.now();
+        self.session.connect_failed(now);
     }
 }
 

@@ -12,6 +12,7 @@ use iscsi_disk::{DiskError, RequestError};
 
 use crate::login::LoginFailure;
 use crate::net::{ConnectError, Step};
+use crate::recovery::GaveUp;
 use crate::scsi::ScsiError;
 
 /// What can go wrong in a blocking call. Cloning is cheap: one broken connection may be the error of many requests.
@@ -35,6 +36,8 @@ pub enum Error {
     Login(LoginFailure),
     /// The session or the task ended without an answer.
     Lost(LostReason),
+    /// The connection was lost, and the session did not come back in the time that its policy gives.
+    GaveUp(Arc<GaveUp>),
     /// The session does not take such a request now.
     Submit(SubmitError),
     /// The configuration is wrong.
@@ -65,6 +68,7 @@ impl Error {
     pub fn timer(&self) -> Option<Timer> {
         match self {
             Self::Lost(LostReason::TimedOut(timer)) => Some(*timer),
+            Self::GaveUp(_) => Some(Timer::Recovery),
             Self::Connect(error) if error.timed_out() => Some(Timer::Connect),
             _ => None,
         }
@@ -82,6 +86,7 @@ impl fmt::Display for Error {
             Self::Io(error) => error.fmt(f),
             Self::Login(failure) => failure.fmt(f),
             Self::Lost(reason) => reason.fmt(f),
+            Self::GaveUp(failure) => failure.fmt(f),
             Self::Submit(error) => error.fmt(f),
             Self::Config(error) => error.fmt(f),
             Self::Credentials(error) => error.fmt(f),
@@ -102,6 +107,7 @@ impl core::error::Error for Error {
         match self {
             Self::Connect(error) => error.source(),
             Self::Io(error) => Some(&error.source),
+            Self::GaveUp(failure) => Some(&failure.last),
             _ => None,
         }
     }
@@ -146,7 +152,7 @@ impl From<Error> for io::Error {
                 inner.attempts().last().map_or(io::ErrorKind::NotFound, |last| last.error.kind())
             }
             Error::Login(_) => io::ErrorKind::PermissionDenied,
-            Error::Lost(LostReason::TimedOut(_)) => io::ErrorKind::TimedOut,
+            Error::Lost(LostReason::TimedOut(_)) | Error::GaveUp(_) => io::ErrorKind::TimedOut,
             Error::Lost(LostReason::Eof | LostReason::Transport) => io::ErrorKind::ConnectionReset,
             Error::Lost(_) => io::ErrorKind::ConnectionAborted,
             Error::Submit(SubmitError::NotOpen) | Error::ShutDown => io::ErrorKind::NotConnected,

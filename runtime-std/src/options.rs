@@ -3,6 +3,7 @@
 use iscsi_core::Trace;
 
 use crate::net::TcpOptions;
+use crate::recovery::Watch;
 
 /// Settings of the runtime, beside the [`Config`](iscsi_core::Config) of the session.
 ///
@@ -21,10 +22,12 @@ pub struct Options {
     pub depth: usize,
     /// Sees the header of every PDU of every connection.
     pub trace: Option<Trace>,
+    /// Is told every step of the session: attempts to connect, losses and their reasons.
+    pub watch: Option<Watch>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tcp: TcpOptions::default(), depth: 32, trace: None }
+        Self { tcp: TcpOptions::default(), depth: 32, trace: None, watch: None }
     }
 }

@@ -122,7 +122,7 @@ impl<'i, 'buf> Queue<'i, 'buf> {
             if self.memory.len() == 0 {
                 return Ok(None);
             }
-            let wants = self.client.engine.turn(&mut self.memory);
+            let wants = self.client.engine.turn_and_vouch(&mut self.memory);
             match self.take() {
                 Some(completion) => return Ok(Some(completion)),
                 None => self.client.engine.wait(wants, None)?,
@@ -133,7 +133,7 @@ impl<'i, 'buf> Queue<'i, 'buf> {
     /// Sends and receives what is possible without waiting; the next command that has ended, if one has.
     pub fn poll(&mut self) -> Option<Completion<'buf>> {
         self.take().or_else(|| {
-            let _ = self.client.engine.turn(&mut self.memory);
+            let _ = self.client.engine.turn_and_vouch(&mut self.memory);
             self.take()
         })
     }
@@ -178,7 +178,7 @@ impl<'i, 'buf> Queue<'i, 'buf> {
 
     /// One turn and one wait; what ends is kept. Returns the end of a task management function.
     fn service(&mut self) -> Result<Option<Answer>, Error> {
-        let wants = self.client.engine.turn(&mut self.memory);
+        let wants = self.client.engine.turn_and_vouch(&mut self.memory);
         while let Some(completion) = self.next_event() {
             match completion {
                 Ended::Task(completion) => self.done.push_back(completion),

@@ -133,7 +133,7 @@ impl Pair<'_> {
                 _ => {
                     self.link = None;
                     self.connection.closed(&mut self.target);
-                    self.driver.disconnected();
+                    self.driver.disconnected(&self.clock);
                 }
             }
         }

@@ -61,6 +61,9 @@ pub(crate) struct Negotiation {
     /// MaxOutstandingR2T
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max_outstanding_r2t: Option<u16>,
+    /// DefaultTime2Wait: how long to stay away after a lost connection; the longer of both sides' times counts
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) time2wait: Option<u16>,
 }
 
 impl Negotiation {
@@ -89,6 +92,9 @@ impl Negotiation {
         }
         if let Some(count) = self.max_outstanding_r2t {
             builder = builder.max_outstanding_r2t(count);
+        }
+        if let Some(seconds) = self.time2wait {
+            builder = builder.default_time2wait(seconds);
         }
         builder
     }

@@ -1,10 +1,11 @@
 //! From a URL to a session, with the environment and the options in between.
 
 use core::fmt;
+use core::time::Duration;
 use std::io::Write;
 
 use iscsi_core::auth::{Chap, CredentialsError};
-use iscsi_core::config::Timeouts;
+use iscsi_core::config::{Recovery, Timeouts};
 use iscsi_core::login::LoginError;
 use iscsi_core::text::{Key, KeyError, KeyRule};
 use iscsi_core::url::{IscsiUrl, PortalUrl, UrlCredentials, UrlError};
@@ -12,7 +13,7 @@ use iscsi_core::wire::{Bhs, Pretty};
 use iscsi_core::{
     Config, ConfigBuilder, Direction, IscsiName, LostReason, Portal, ProtocolError, Trace,
 };
-use iscsi_runtime_std::{Client, Discovery, Error, LoginFailure, Options, discover};
+use iscsi_runtime_std::{Client, Discovery, Error, LoginFailure, Options, Watch, discover};
 
 use crate::args::{Common, Negotiation};
 use crate::env::Environment;
@@ -30,6 +31,7 @@ pub(crate) struct Setup {
     name: IscsiName,
     negotiation: Negotiation,
     timeouts: Timeouts,
+    recovery: Recovery,
     environment: Environment,
     options: Options,
     debug: u8,
@@ -67,15 +69,23 @@ impl Setup {
                 nop_interval: Timeouts::DEFAULT.nop_interval,
                 nop_timeout: time,
                 progress: time,
+                verify: time,
             },
         };
         let negotiation = negotiation.clone();
-        Ok(Self { tool, name, negotiation, timeouts, environment, options, debug })
+        let recovery = Recovery::NEVER;
+        Ok(Self { tool, name, negotiation, timeouts, recovery, environment, options, debug })
     }
 
     /// How many commands a session may have under way.
     pub(crate) const fn set_depth(&mut self, depth: usize) {
         self.options.depth = depth;
+    }
+
+    /// How long sessions try to replace a connection that is lost, and who is told of each step.
+    pub(crate) fn set_recovery(&mut self, time: Duration, watch: Watch) {
+        self.recovery = if time.is_zero() { Recovery::NEVER } else { Recovery::lasting(time) };
+        self.options.watch = Some(watch);
     }
 
     /// The name to log in with.
@@ -171,7 +181,8 @@ impl Setup {
     }
 
     fn config(&self, builder: &ConfigBuilder) -> Outcome<Config> {
-        let builder = self.negotiation.apply(builder.clone()).timeouts(self.timeouts);
+        let builder = self.negotiation.apply(builder.clone());
+        let builder = builder.timeouts(self.timeouts).recovery(self.recovery);
         let config = builder.build()?;
         for notice in config.notices() {
             self.say(format_args!("note: {notice}"));
@@ -289,6 +300,9 @@ pub(crate) fn explain(error: &Error) -> Stop {
         Error::Login(LoginFailure::Protocol(_))
         | Error::Lost(LostReason::Protocol(ProtocolError::Login(_))) => {
             "the target broke a rule of the negotiation; other values may spare it that (--help, Negotiation)"
+        }
+        Error::GaveUp(_) => {
+            "check the network and the target, then copy the rest (--offset-src, --offset-dst); --retry-for SECONDS waits longer"
         }
         Error::Lost(LostReason::TimedOut(_)) => "--timeout SECONDS allows more time",
         _ => return Stop::failed(error.to_string()),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::thread;
 
 use iscsi_core::{Command, Lun, OnLoss, Transfer};
-use iscsi_runtime_std::{Completed, Failed, Handle, Payload, Ticket};
+use iscsi_runtime_std::{Completed, Failed, Handle, Payload, SharedDisk, Ticket};
 use iscsi_scsi::block::{Read10, Read16, Write10, Write16};
 use iscsi_scsi::cache::{SynchronizeCache10, SynchronizeCache16};
 use iscsi_scsi::vpd::{BlockLimits, PageCode};
@@ -53,7 +53,10 @@ impl Disk {
         let most = if long { u32::MAX / capacity.block_length } else { u32::from(u16::MAX) };
         let max_blocks = if limit == 0 { most } else { most.min(limit) };
         let lun = unit.lun;
-        let handle = Handle::new(unit.client).map_err(|error| explain(&error).about(&url))?;
+        // After a reconnect, this makes sure that the unit is still the same one before anything is sent again.
+        let guard = iscsi_runtime_std::Disk::open(unit.client, lun).and_then(SharedDisk::new);
+        let guard = guard.map_err(|error| explain(&error).about(&url))?;
+        let handle = guard.handle().clone();
         let block_size = capacity.block_length;
         Ok(Self { handle, lun, url, block_size, blocks, long, max_blocks })
     }

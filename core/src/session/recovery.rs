@@ -289,7 +289,7 @@ impl Session {
         slot.on_loss = OnLoss::Report;
         slot.itt = tag(&mut slot.tag_generation, u32::from(index), bits);
         self.core.queue.push_front(&mut self.slots, index);
-        let timeout = command.timeout.or(self.core.config.timeouts().command);
+        let timeout = command.timeout.or_else(|| self.core.config.timeouts().command);
         if let Some(timeout) = timeout {
             self.core.deadlines.insert(&mut self.slots, index, now + timeout);
         }

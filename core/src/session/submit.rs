@@ -44,7 +44,7 @@ impl Session {
         } else {
             self.core.queue.push_back(&mut self.slots, index);
         }
-        let timeout = command.timeout.or(self.core.config.timeouts().command);
+        let timeout = command.timeout.or_else(|| self.core.config.timeouts().command);
         self.slots[index].timeout = timeout;
         if let Some(timeout) = timeout.filter(|_| !self.is_recovering()) {
             self.core.deadlines.insert(&mut self.slots, index, now + timeout);

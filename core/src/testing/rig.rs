@@ -331,7 +331,7 @@ impl Rig {
                     self.driver.disconnected(&self.clock);
                 }
                 Action::Connect if self.refuse => {
-                    self.driver.session.connect_failed(self.clock.now())
+                    self.driver.session.connect_failed(self.clock.now());
                 }
                 Action::Connect => {
                     self.link = Some(Link::new(self.faults[0], self.faults[1], &mut self.rng));

@@ -4,9 +4,10 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::time::Duration;
 
+use iscsi_core::config::Retry;
 use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_core::{
-    Event, Instant, LostReason, Portal, SessionState, SubmitError, TaskId, TaskManagement,
+    Event, Instant, LostReason, Lun, Portal, SessionState, SubmitError, TaskId, TaskManagement,
     TaskManagementId, Wants,
 };
 use iscsi_disk::{DiskError, DiskEvent, DiskState, Identity, RequestError, RequestId};
@@ -58,6 +59,14 @@ struct DrivenUnit {
     /// Requests beyond the disk's slots, oldest first.
     backlog: VecDeque<(iscsi_disk::Request, DiskJob)>,
     jobs: Table<RequestId, DiskJob>,
+}
+
+impl DrivenUnit {
+    /// At this logical unit is another device than the one that was opened: nobody's commands go there.
+    fn is_lost(&self, lun: Lun) -> bool {
+        let changed = self.disk.state() == DiskState::Failed(DiskError::DeviceChanged);
+        (changed || self.changed) && self.disk.config().lun == lun
+    }
 }
 
 /// Answers everybody, also if the thread panics: whatever is left in the driver is dropped after this.
@@ -126,7 +135,8 @@ impl Driver {
             }
             // What the disk submits now waits for the next turn.
             wants.again |= self.drive_disk();
-            if closing && self.is_idle() {
+            wants.again |= self.vouch();
+            if closing && (self.is_idle() || self.is_away_for_ever()) {
                 match self.end() {
                     Some(result) => return result,
                     None if !self.logging_out => {
@@ -164,6 +174,26 @@ impl Driver {
             && self.engine.session.in_use() == 0
     }
 
+    /// Nobody but the application would end the attempts to come back, and the application has let go.
+    fn is_away_for_ever(&self) -> bool {
+        let session = &self.engine.session;
+        session.config().recovery().retry == Retry::Forever
+            && matches!(
+                session.state(),
+                SessionState::Waiting(_) | SessionState::Connecting | SessionState::LoggingIn
+            )
+    }
+
+    /// Answers for the devices after a new login if no disk does. True if the session goes on.
+    fn vouch(&mut self) -> bool {
+        let asked = self.engine.session.state() == SessionState::Verifying;
+        let taken = self.unit.as_ref().is_some_and(|unit| unit.disk.is_verifying());
+        if asked && !taken {
+            self.engine.vouch();
+        }
+        asked && !taken
+    }
+
     fn has_backlog(&self) -> bool {
         !self.backlog.is_empty()
             || !self.functions.is_empty()
@@ -197,6 +227,7 @@ impl Driver {
                     self.functions.push_back((function, sender));
                 }
                 Request::Reconnect(sender) => self.reconnect(sender),
+                Request::ForceReconnect(sender) => self.force_reconnect(sender),
                 Request::Ping(sender) => self.ping(sender),
                 Request::Status(sender) => sender.send(self.status()),
             }
@@ -208,6 +239,10 @@ impl Driver {
     fn submit(&mut self) {
         while let Some((command, job)) = self.backlog.pop_front() {
             let now = self.engine.now();
+            if self.unit.as_ref().is_some_and(|unit| unit.is_lost(command.command().lun)) {
+                job.end(Err(Error::Disk(DiskError::DeviceChanged)));
+                continue;
+            }
             match self.engine.session.submit(&command.command(), now) {
                 Ok(task) => self.jobs.insert(task, job),
                 Err(SubmitError::NoFreeTask) => {
@@ -294,11 +329,28 @@ impl Driver {
     fn reconnect(&mut self, sender: Sender<Result<(), Error>>) {
         match self.engine.session.state() {
             SessionState::LoggedIn => sender.send(Ok(())),
-            SessionState::Connecting | SessionState::LoggingIn => self.reconnecting.push(sender),
+            SessionState::Connecting | SessionState::LoggingIn | SessionState::Verifying => {
+                self.reconnecting.push(sender);
+            }
+            SessionState::Waiting(_) => {
+                let now = self.engine.now();
+                // The delay is cut short; the target's time is not.
+                let _ = self.engine.session.retry_now(now);
+                self.reconnecting.push(sender);
+            }
             _ => match self.engine.open(self.portal.clone()) {
                 Ok(()) => self.reconnecting.push(sender),
                 Err(error) => sender.send(Err(error)),
             },
+        }
+    }
+
+    fn force_reconnect(&mut self, sender: Sender<Result<(), Error>>) {
+        let now = self.engine.now();
+        match self.engine.session.force_reconnect(now) {
+            Ok(()) => self.reconnecting.push(sender),
+            Err(SubmitError::NotOpen) => self.reconnect(sender),
+            Err(error) => sender.send(Err(self.engine.refusal(error))),
         }
     }
 
@@ -317,6 +369,8 @@ impl Driver {
         let session = &self.engine.session;
         Status {
             state: session.state(),
+            recovery: session.recovery(),
+            session: session.counters(),
             negotiated: *session.negotiated(),
             counters: self.engine.connection.counters(),
             peer: self.engine.peer(),
@@ -389,7 +443,11 @@ impl Driver {
         let lost = match self.engine.session.state() {
             SessionState::LoggedIn | SessionState::LoggingOut => None,
             SessionState::Failed(reason) => Some(self.engine.failure(reason)),
-            _ => Some(Error::ShutDown),
+            // The ping went with its connection.
+            _ => match self.engine.session.recovery() {
+                Some(recovery) => Some(self.engine.failure(recovery.first)),
+                None => Some(Error::ShutDown),
+            },
         };
         let now = self.engine.now();
         for ping in core::mem::take(&mut self.pings) {

@@ -13,7 +13,9 @@ use std::thread;
 use std::time::Instant;
 
 use iscsi_core::wire::TaskManagementResponseCode;
-use iscsi_core::{Command, Counters, Negotiated, SessionState, TaskManagement};
+use iscsi_core::{
+    Command, Counters, Negotiated, RecoveryStatus, SessionCounters, SessionState, TaskManagement,
+};
 
 use crate::client::Client;
 use crate::disk::Unit;
@@ -146,7 +148,16 @@ impl Handle {
         self.ask(Request::Ping)?
     }
 
-    /// Logs in again after the session has failed or the target has ended it. Does nothing if it stands.
+    /// Drops the connection and waits until a new one stands. What is under way goes on afterwards or ends, as after any other loss.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect`].
+    pub fn force_reconnect(&self) -> Result<(), Error> {
+        self.ask(Request::ForceReconnect)?
+    }
+
+    /// Logs in again after the session has failed or the target has ended it. Does nothing if it stands; if the session is on its way back by
+    /// itself, it does not wait for the end of its delay.
     ///
     /// # Errors
     /// Those of [`Client::connect`].
@@ -167,7 +178,8 @@ impl Handle {
         self.0.0.take_notice()
     }
 
-    /// Finishes what is under way, logs out and ends the driver thread. Later requests, of any handle, end with [`Error::ShutDown`].
+    /// Finishes what is under way, logs out and ends the driver thread. What waits for a connection that is lost waits for the time of the
+    /// recovery policy, or not at all if that has no end. Later requests, of any handle, end with [`Error::ShutDown`].
     ///
     /// # Errors
     /// What kept the target from confirming the logout; the connection is closed all the same.
@@ -266,9 +278,13 @@ fn answer<T>(end: Option<Result<T, Failed>>) -> Result<T, Failed> {
 pub struct Status {
     /// The state of the session.
     pub state: SessionState,
+    /// How a recovery stands, if there is one.
+    pub recovery: Option<RecoveryStatus>,
+    /// What the session counted: logins, losses, commands issued again.
+    pub session: SessionCounters,
     /// What was negotiated at the last login.
     pub negotiated: Negotiated,
-    /// What the connection counted so far.
+    /// What the present connection counted so far.
     pub counters: Counters,
     /// The address of the target; `None` without a connection.
     pub peer: Option<SocketAddr>,

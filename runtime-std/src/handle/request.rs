@@ -213,6 +213,7 @@ pub(super) enum Request {
     Disk(iscsi_disk::Request, DiskJob),
     TaskManagement(TaskManagement, Sender<Result<TaskManagementResponseCode, Error>>),
     Reconnect(Sender<Result<(), Error>>),
+    ForceReconnect(Sender<Result<(), Error>>),
     Ping(Sender<Result<core::time::Duration, Error>>),
     Status(Sender<Status>),
 }

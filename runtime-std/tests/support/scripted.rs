@@ -178,5 +178,6 @@ pub(crate) fn config() -> ConfigBuilder {
             nop_interval: None,
             nop_timeout: limit,
             progress: limit,
+            verify: limit,
         })
 }

@@ -15,6 +15,8 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use iscsi_core::SessionState;
+use iscsi_runtime_std::SessionStep;
 use serde_json::json;
 use sha2_std::{Digest, Sha256};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -89,6 +91,9 @@ pub(crate) struct Arguments {
     /// Copy between two units also if they give the same name and serial number
     #[arg(long)]
     pub(crate) distinct_units: bool,
+    /// How long to try to replace a connection that is lost; 0 to fail at once
+    #[arg(long, value_name = "SECONDS", value_parser = parse_retry, default_value = "120")]
+    retry_for: Duration,
     /// Show progress
     #[arg(short = 'p', long)]
     progress: bool,
@@ -122,9 +127,28 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Reads a number of seconds, which may be 0.
+fn parse_retry(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds <= f64::from(u32::MAX));
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "write a number of seconds".into())
+}
+
+/// Says why a connection was lost and what is done about it.
+fn tell(step: &SessionStep) {
+    let again = step.recovery.is_some_and(|recovery| recovery.attempts > 0);
+    match step.state {
+        SessionState::Waiting(_) => complain(TOOL, format_args!("{step}")),
+        SessionState::LoggedIn if again => complain(TOOL, format_args!("{step} again, going on")),
+        _ => {}
+    }
+}
+
 fn run(arguments: &Arguments) -> Outcome<u8> {
     let mut setup = Setup::new(TOOL, &arguments.common, &arguments.negotiation)?;
     setup.set_depth(arguments.queue_depth.into());
+    setup.set_recovery(arguments.retry_for, tell);
     let Ends { mut source, mut sink, plan } = Ends::open(&setup, arguments)?;
 
     let interrupted = interruption()?;
