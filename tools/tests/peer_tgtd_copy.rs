@@ -10,6 +10,7 @@ mod support;
 #[path = "../../runtime-std/tests/support/tgtd.rs"]
 mod tgtd;
 
+use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,6 +19,11 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use iscsi_core::text::Digests;
+use iscsi_core::url::IscsiUrl;
+use iscsi_core::{Config, IscsiName};
+use iscsi_runtime_std::{Client, Disk, Error};
+use sha2_std::Digest as _;
 use support::{DD, INQ, LS, Ran, Scratch, random, run};
 use tgtd::{Access, Tgtd};
 
@@ -63,9 +69,12 @@ const TRIPLES: [[u32; 3]; 16] = [
     [4096, 4096, 131_072],
 ];
 
-/// Lengths of single writes and reads, some of them no multiple of anything, and how many KiB are copied so.
+/// Lengths of single writes and reads, of which the tool makes whole blocks, and how many KiB are copied so.
 const PIECES: [(&str, usize); 4] =
     [("512", 128), ("4096", 896), ("75536", 1024), ("1000000", 2048)];
+
+/// Two of these lengths as they are: no whole number of blocks, so that writes begin and end within a block.
+const UNALIGNED: [usize; 2] = [75_536, 1_000_000];
 
 /// Bytes of each set.
 const SET: usize = 4 * MIB;
@@ -74,6 +83,23 @@ const SET: usize = 4 * MIB;
 const RULES: [&str; 3] = ["larger than the offer", "not offered", "exceeds"];
 
 type Test = Box<dyn FnOnce() + Send>;
+
+/// One of the tests of open-iscsi with one of the triples.
+struct Set {
+    /// The test; its target is called so.
+    test: &'static str,
+    settings: [&'static str; 4],
+    triple: [u32; 3],
+    /// The number of the triple.
+    number: usize,
+}
+
+impl Set {
+    fn name(&self) -> String {
+        let [first, max, recv] = self.triple;
+        format!("{}/{:02}_{first}_{max}_{recv}", self.test, self.number + 1)
+    }
+}
 
 /// One daemon for all tests, and what they leave behind for the report.
 #[derive(Default)]
@@ -87,7 +113,8 @@ struct Bench {
 
 struct Daemon {
     tgtd: Tgtd,
-    _disks: Vec<Scratch>,
+    /// The large one, then one for each of open-iscsi's tests.
+    disks: Vec<Scratch>,
 }
 
 fn main() -> ExitCode {
@@ -109,13 +136,9 @@ fn main() -> ExitCode {
         }
     }
     for (name, settings) in OPEN_ISCSI {
-        for (number, triple) in TRIPLES.iter().enumerate() {
-            let [first, max, recv] = triple;
-            let set = format!("{name}/{:02}_{first}_{max}_{recv}", number + 1);
-            add(
-                format!("open_iscsi/{set}"),
-                Box::new(move |b| small_copies(b, name, &set, settings, *triple, number)),
-            );
+        for (number, triple) in TRIPLES.into_iter().enumerate() {
+            let set = Set { test: name, settings, triple, number };
+            add(format!("open_iscsi/{}", set.name()), Box::new(move |b| small_copies(b, &set)));
         }
     }
     for host in ["127.0.0.1", "[::1]"] {
@@ -200,6 +223,19 @@ impl Bench {
         let (port, target) = (self.port(), target_of(target));
         format!("iscsi://127.0.0.1:{port}/iqn.2001-04.com.example:{target}/1")
     }
+
+    /// What tgtd has stored of a set.
+    fn stored(&self, set: &Set, place: usize) -> Sum {
+        let at = OPEN_ISCSI.iter().position(|(name, _)| *name == set.test).expect("a test") + 1;
+        let daemon = lock(&self.daemon);
+        let disks = daemon.as_ref().map(|daemon| &daemon.disks).expect("it runs");
+        let mut file = File::open(disks[at].path()).expect("the disk");
+        drop(daemon);
+        let mut stored = vec![0; SET];
+        file.seek(SeekFrom::Start(place as u64)).expect("the place");
+        file.read_exact(&mut stored).expect("the set");
+        Sum::of(&stored)
+    }
 }
 
 fn set_up() -> Daemon {
@@ -236,7 +272,7 @@ fn set_up() -> Daemon {
     }
     tgtd.add_target("chap", &Access { incoming: Some(USER), outgoing: None });
     tgtd.add_target("mutual", &Access { incoming: Some(USER), outgoing: Some(TARGET_USER) });
-    Daemon { tgtd, _disks: disks }
+    Daemon { tgtd, disks }
 }
 
 fn dd(arguments: &[&str], options: &[String]) -> Ran {
@@ -295,24 +331,52 @@ fn same(a: &Scratch, b: &Scratch) -> bool {
     }
 }
 
-/// One of open-iscsi's sets: writes of several lengths, each read back whole.
-fn small_copies(
-    bench: &Bench,
-    target: &str,
-    set: &str,
-    settings: [&str; 4],
-    [first, max, recv]: [u32; 3],
-    number: usize,
-) {
-    let unit = bench.unit(target);
-    let mut options = options(settings);
+/// One of open-iscsi's sets: by the tool in whole blocks, then as a stream in pieces that end within blocks.
+fn small_copies(bench: &Bench, set: &Set) {
+    let content = |round: usize| random(SET, (set.number * 10 + round) as u64 + 77);
+    // Sets of the same target use different parts of its disk at the same time.
+    let place = set.number * SET;
+    let first = content(0);
+    if let Err(rule) = with_the_tool(bench, set, place, &first) {
+        let Err(streamed) = stream(bench, set) else { panic!("only the tool met {rule}") };
+        // Either it works, or tgtd broke a rule and the error says which.
+        for message in [&rule, &streamed.to_string()] {
+            assert!(RULES.iter().any(|known| message.contains(known)), "{message}");
+        }
+        lock(&bench.broken).insert(set.name(), rule);
+        return;
+    }
+    assert_eq!(bench.stored(set, place), Sum::of(&first), "the file behind the disk");
+    let mut disk = stream(bench, set).expect("what the tool can");
+    for (round, piece) in UNALIGNED.into_iter().enumerate() {
+        let content = content(round + 1);
+        let sum = Sum::of(&content);
+        disk.seek(SeekFrom::Start(place as u64)).expect("the place");
+        for part in content.chunks(piece) {
+            // All of it in one request.
+            assert_eq!(disk.write(part).expect("a write"), part.len());
+        }
+        disk.flush().expect("a flush");
+        assert_eq!(bench.stored(set, place), sum, "the file behind the disk, pieces of {piece}");
+        disk.seek(SeekFrom::Start(place as u64)).expect("the place");
+        let mut back = vec![0; SET];
+        for part in back.chunks_mut(piece) {
+            assert_eq!(disk.read(part).expect("a read"), part.len());
+        }
+        assert_eq!(Sum::of(&back), sum, "pieces of {piece}");
+    }
+    disk.logout().expect("a logout");
+}
+
+/// Writes of several lengths, each read back whole. The error is the first line of the tool's.
+fn with_the_tool(bench: &Bench, set: &Set, place: usize, content: &[u8]) -> Result<(), String> {
+    let [first, max, recv] = set.triple;
+    let unit = bench.unit(set.test);
+    let mut options = options(set.settings);
     options.push(format!("--first-burst={first}"));
     options.push(format!("--max-burst={max}"));
     options.push(format!("--max-recv={recv}"));
-    let content = random(SET, number as u64 + 77);
-    let source = Scratch::with("set", &content);
-    // Sets of the same target use different parts of its disk at the same time.
-    let place = number * SET;
+    let source = Scratch::with("set", content);
     let mut at = 0;
     for (piece, kib) in PIECES {
         let len = kib * 1024;
@@ -322,17 +386,13 @@ fn small_copies(
             ["-s", source.str(), "-d", &unit, &from[0], &from[1], &count, "--block-size", piece];
         let ran = dd(&[&arguments[..], &["--debug"]].concat(), &options);
         if ran.code != Some(0) {
-            // Either it works, or tgtd broke a rule and the error says which.
             let message = ran.ended_with(10).stderr;
-            let rule = message.lines().next().unwrap_or_default().to_owned();
-            assert!(RULES.iter().any(|known| rule.contains(known)), "{message}");
-            lock(&bench.broken).insert(set.to_owned(), rule);
-            return;
+            return Err(message.lines().next().unwrap_or_default().to_owned());
         }
         // What was asked for is what is tested.
         let bursts = format!("FirstBurstLength={} MaxBurstLength={max} ", first.min(max));
         let recv = format!("MaxRecvDataSegmentLength={recv} ");
-        for value in [&agreed(&settings), &bursts, &recv] {
+        for value in [&agreed(&set.settings), &bursts, &recv] {
             assert!(ran.stderr.contains(value), "{value}: {}", ran.stderr);
         }
         let offset = format!("--offset-src={}", place + at);
@@ -342,15 +402,49 @@ fn small_copies(
         at += len;
     }
     assert_eq!(at, SET);
-    // tgtd's own view of what it was given.
-    let mut daemon = lock(&bench.daemon);
-    let disks = daemon.as_mut().map(|daemon| &daemon._disks).expect("it runs");
-    let at = OPEN_ISCSI.iter().position(|(name, _)| *name == target).expect("a test") + 1;
-    let mut file = File::open(disks[at].path()).expect("the disk");
-    let mut stored = vec![0; SET];
-    file.seek(SeekFrom::Start(place as u64)).expect("the place");
-    file.read_exact(&mut stored).expect("the set");
-    assert!(stored == content, "the file behind the disk holds something else");
+    Ok(())
+}
+
+/// The disk of a set's target, opened with its parameters.
+fn stream(bench: &Bench, set: &Set) -> Result<Disk, Error> {
+    let url: IscsiUrl = bench.unit(set.test).parse().expect("a URL");
+    let [immediate_data, initial_r2t, header, data] = set.settings;
+    let digests = |option| if option == "crc32c" { Digests::CRC32C } else { Digests::NONE };
+    let [first, max, recv] = set.triple;
+    let host = IscsiName::new("iqn.2001-04.com.example:host").expect("a name");
+    let config = Config::normal(host, url.target.clone())
+        .header_digest(digests(header))
+        .data_digest(digests(data))
+        .immediate_data(immediate_data == "yes")
+        .initial_r2t(initial_r2t == "yes")
+        .first_burst_length(first)
+        .max_burst_length(max)
+        .max_recv_data_segment_length(recv);
+    let client = Client::connect(config.build().expect("a configuration"), url.portal)?;
+    let agreed = client.negotiated();
+    assert_eq!(Some(agreed.header_digest), digests(header).first());
+    assert_eq!(Some(agreed.data_digest), digests(data).first());
+    assert_eq!(agreed.immediate_data, immediate_data == "yes");
+    assert_eq!(agreed.initial_r2t, initial_r2t == "yes");
+    assert_eq!((agreed.first_burst_length, agreed.max_burst_length), (first.min(max), max));
+    assert_eq!(agreed.initiator_max_recv_data_segment_length, recv);
+    Disk::open(client, url.lun)
+}
+
+/// SHA-256. Two that differ are shown in a line each.
+#[derive(PartialEq)]
+struct Sum([u8; 32]);
+
+impl Sum {
+    fn of(bytes: &[u8]) -> Self {
+        Self(sha2_std::Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Debug for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// Every mistake in the credentials has a message of its own and ends soon.
