@@ -9,6 +9,7 @@
 /// ```
 /// use iscsi_core::digest::DigestKind;
 /// assert_eq!((DigestKind::None.len(), DigestKind::Crc32c.len()), (0, 4));
+/// assert_eq!(DigestKind::Crc32c.as_str(), "CRC32C");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DigestKind {
@@ -20,6 +21,14 @@ pub enum DigestKind {
 }
 
 impl DigestKind {
+    /// The value of the keys HeaderDigest and DataDigest.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Crc32c => "CRC32C",
+        }
+    }
+
     /// Bytes that a digest takes on the wire.
     #[inline]
     #[expect(clippy::len_without_is_empty, reason = "a length on the wire, not a container's")]

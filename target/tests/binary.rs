@@ -96,6 +96,8 @@ fn help_and_version_are_there() {
         "--ram",
         "--file",
         "--null",
+        "--header-digest",
+        "--data-digest",
         "--chap",
         "--secret-file",
         "--mutual-user",
@@ -119,6 +121,7 @@ fn usage_errors_have_code_2() {
         &["--ram", "0"],
         &["--ram", "1M", "--target", "no-name"],
         &["--ram", "1M", "--chap", "user"],
+        &["--ram", "1M", "--header-digest", "yes"],
         &["--nonsense"],
     ] {
         let output = run(args);

@@ -251,7 +251,12 @@ fn the_observer_hears_of_everything() {
     server.set_observer(move |event| {
         let kind = match event {
             ServerEvent::Connected { .. } => "connected".into(),
-            ServerEvent::LoggedIn { initiator, .. } => initiator.to_string(),
+            ServerEvent::LoggedIn { initiator, .. } => {
+                assert!(
+                    event.to_string().ends_with("logged in, HeaderDigest=None DataDigest=None")
+                );
+                initiator.to_string()
+            }
             ServerEvent::Disconnected { reason, .. } => format!("{reason:?}"),
             other => panic!("{other:?}"),
         };

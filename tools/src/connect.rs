@@ -17,7 +17,6 @@ use iscsi_runtime_std::{Client, Discovery, Error, LoginFailure, Options, Watch, 
 
 use crate::args::{Common, Negotiation};
 use crate::env::Environment;
-use crate::json::digest;
 use crate::output::{Outcome, Stop, complain};
 use crate::unit::Unit;
 
@@ -234,7 +233,8 @@ impl fmt::Display for Parameters<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let p = self.0;
         let yes_no = |yes| if yes { "Yes" } else { "No" };
-        write!(f, "HeaderDigest={} DataDigest={}", digest(p.header_digest), digest(p.data_digest))?;
+        let (header, data) = (p.header_digest.as_str(), p.data_digest.as_str());
+        write!(f, "HeaderDigest={header} DataDigest={data}")?;
         write!(f, " ImmediateData={}", yes_no(p.immediate_data))?;
         write!(f, " InitialR2T={}", yes_no(p.initial_r2t))?;
         write!(f, " FirstBurstLength={}", p.first_burst_length)?;

@@ -199,8 +199,7 @@ fn name(text: &str) -> Outcome<IscsiName> {
 }
 
 fn show_parameters(shown: &mut Shown, negotiated: &Negotiated) -> Outcome<()> {
-    let digest = json::digest;
-    let (header, data) = (digest(negotiated.header_digest), digest(negotiated.data_digest));
+    let (header, data) = (negotiated.header_digest.as_str(), negotiated.data_digest.as_str());
     shown.line("digests", &format!("{header} of every header, {data} of all data"))?;
     let text = Parameters(negotiated).to_string();
     let text: Vec<&str> = text.split_inclusive(' ').skip(2).collect();

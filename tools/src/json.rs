@@ -1,7 +1,6 @@
 //! What devices say, as JSON. Keys are the field names of SPC and SBC; texts are trimmed; bytes are hex digits.
 
 use iscsi_core::Negotiated;
-use iscsi_core::digest::DigestKind;
 use iscsi_scsi::capacity::ReadCapacity16Data;
 use iscsi_scsi::inquiry::{Peripheral, StandardInquiry};
 use iscsi_scsi::vpd::{BlockLimits, CodeSet, DeviceIdentification, Vpd, VpdPage};
@@ -144,8 +143,8 @@ pub(crate) fn capacity(capacity: &ReadCapacity16Data) -> Value {
 /// Negotiated parameters, by their names in RFC 7143.
 pub(crate) fn negotiated(negotiated: &Negotiated) -> Value {
     json!({
-        "HeaderDigest": digest(negotiated.header_digest),
-        "DataDigest": digest(negotiated.data_digest),
+        "HeaderDigest": negotiated.header_digest.as_str(),
+        "DataDigest": negotiated.data_digest.as_str(),
         "ImmediateData": negotiated.immediate_data,
         "InitialR2T": negotiated.initial_r2t,
         "FirstBurstLength": negotiated.first_burst_length,
@@ -155,14 +154,6 @@ pub(crate) fn negotiated(negotiated: &Negotiated) -> Value {
         "MaxOutstandingR2T": negotiated.max_outstanding_r2t,
         "ErrorRecoveryLevel": negotiated.error_recovery_level,
     })
-}
-
-/// A digest by its name in RFC 7143.
-pub(crate) const fn digest(digest: DigestKind) -> &'static str {
-    match digest {
-        DigestKind::None => "None",
-        DigestKind::Crc32c => "CRC32C",
-    }
 }
 
 #[cfg(test)]

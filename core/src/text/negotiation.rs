@@ -193,7 +193,7 @@ impl Negotiation {
                 if digests.is_empty() {
                     return Ok(false);
                 }
-                out.list(key.name(), digests.iter().map(digest_name))?;
+                out.list(key.name(), digests.iter().map(DigestKind::as_str))?;
             }
             Key::TaskReporting => {
                 if self.limits.task_reporting.is_empty() {
@@ -522,7 +522,7 @@ impl Negotiation {
                 };
                 let chosen = members.find_map(|member| parse_digest(member).filter(accepted));
                 self.set_digest(key, chosen.unwrap_or_default());
-                chosen.map(digest_name)
+                chosen.map(DigestKind::as_str)
             }
         };
         Ok(chosen.map_or(Answer::Special(Special::Reject), Answer::Text))
@@ -652,18 +652,7 @@ fn number_in_range(key: Key, text: &str) -> Result<u32, KeyRule> {
 }
 
 fn parse_digest(text: &str) -> Option<DigestKind> {
-    match text {
-        "None" => Some(DigestKind::None),
-        "CRC32C" => Some(DigestKind::Crc32c),
-        _ => None,
-    }
-}
-
-const fn digest_name(digest: DigestKind) -> &'static str {
-    match digest {
-        DigestKind::None => "None",
-        DigestKind::Crc32c => "CRC32C",
-    }
+    [DigestKind::None, DigestKind::Crc32c].into_iter().find(|digest| digest.as_str() == text)
 }
 
 /// FNV-1a with 32 bits: enough to notice a key that comes again.

@@ -225,7 +225,8 @@ impl EventLoop {
             if !client.logged_in && client.connection.is_full_feature() {
                 client.logged_in = true;
                 if let Some(initiator) = client.connection.initiator(target) {
-                    tell(&ServerEvent::LoggedIn { peer, initiator });
+                    let negotiated = client.connection.negotiated();
+                    tell(&ServerEvent::LoggedIn { peer, initiator, negotiated });
                 }
             }
             if client.connection.is_closed() {

@@ -14,7 +14,7 @@ use std::vec::Vec;
 
 use core::fmt;
 
-use iscsi_core::IscsiName;
+use iscsi_core::{IscsiName, Negotiated};
 
 use crate::config::TargetConfig;
 use crate::conn::EndReason;
@@ -87,6 +87,8 @@ pub enum ServerEvent<'e> {
         peer: SocketAddr,
         /// The initiator's name.
         initiator: &'e IscsiName,
+        /// What both sides agreed upon.
+        negotiated: &'e Negotiated,
     },
     /// A connection has ended.
     Disconnected {
@@ -101,7 +103,12 @@ impl fmt::Display for ServerEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected { peer } => write!(f, "{peer}: connected"),
-            Self::LoggedIn { peer, initiator } => write!(f, "{peer}: {initiator} logged in"),
+            Self::LoggedIn { peer, initiator, negotiated } => write!(
+                f,
+                "{peer}: {initiator} logged in, HeaderDigest={} DataDigest={}",
+                negotiated.header_digest.as_str(),
+                negotiated.data_digest.as_str()
+            ),
             Self::Disconnected { peer, reason } => write!(f, "{peer}: {reason}"),
         }
     }

@@ -6,6 +6,7 @@ use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use iscsi_core::IscsiName;
+use iscsi_core::text::Digests;
 
 use crate::size::parse_size;
 
@@ -15,6 +16,9 @@ const DEFAULT_TARGET: &str = "iqn.2001-04.com.example:iscsi-target";
 const AFTER_HELP: &str = "\
 The disks become LUN 0, 1, 2 and so on, in the order given. SIZE is a number of bytes, with K, M, G or T behind it in units of \
 1024.
+
+A digest that is `offered` is used if the initiator prefers it; `none` declines it; with `required` a session without it is \
+refused. Discovery sessions are let in without it.
 
 One line on standard output tells the address once the target can be used.
 
@@ -29,6 +33,8 @@ pub(crate) struct Args {
     pub(crate) disks: Vec<DiskSpec>,
     pub(crate) block_size: u32,
     pub(crate) read_only: bool,
+    pub(crate) header_digest: Digests,
+    pub(crate) data_digest: Digests,
     pub(crate) chap: Option<Account>,
     pub(crate) mutual: Option<Account>,
     pub(crate) verbose: bool,
@@ -74,10 +80,21 @@ impl Args {
             disks: disks.into_iter().map(|(_, disk)| disk).collect(),
             block_size: matches.get_one("block-size").copied().unwrap_or(512),
             read_only: matches.get_flag("read-only"),
+            header_digest: digests(matches, "header-digest"),
+            data_digest: digests(matches, "data-digest"),
             chap: account("chap", "secret-file"),
             mutual: account("mutual-user", "mutual-secret-file"),
             verbose: matches.get_flag("verbose"),
         }
+    }
+}
+
+/// What is accepted of the digests that an initiator offers.
+fn digests(matches: &ArgMatches, id: &str) -> Digests {
+    match matches.get_one::<String>(id).map(String::as_str) {
+        Some("required") => Digests::CRC32C,
+        Some("none") => Digests::NONE,
+        _ => Digests::CRC32C_NONE,
     }
 }
 
@@ -103,6 +120,14 @@ fn command() -> Command {
             .help(help)
     };
     let size = || ValueParser::new(parse_size);
+    let digest = |id: &'static str, help: &'static str| {
+        Arg::new(id)
+            .long(id)
+            .value_name("WHEN")
+            .default_value("offered")
+            .value_parser(["required", "offered", "none"])
+            .help(help)
+    };
     Command::new("iscsi-target")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Serves disks as an iSCSI target until it is interrupted")
@@ -145,6 +170,8 @@ fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Refuse to write to memory and files"),
         )
+        .arg(digest("header-digest", "CRC32C over PDU headers: see below"))
+        .arg(digest("data-digest", "CRC32C over data: see below"))
         .arg(
             Arg::new("chap")
                 .long("chap")
@@ -223,11 +250,22 @@ mod tests {
             "--ram 1Q",
             "--ram 1M --block-size 520",
             "--ram 1M --target nonsense",
+            "--ram 1M --header-digest sometimes",
+            "--ram 1M --data-digest crc32c",
         ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");
         }
         assert!(parse("--ram 1M --chap user --secret-file x").unwrap().chap.is_some());
+    }
+
+    #[test]
+    fn digests_are_offered_unless_told_otherwise() {
+        let args = parse("--ram 1M").unwrap();
+        assert_eq!(args.header_digest, Digests::CRC32C_NONE);
+        assert_eq!(args.data_digest, Digests::CRC32C_NONE);
+        let args = parse("--ram 1M --header-digest required --data-digest none").unwrap();
+        assert_eq!((args.header_digest, args.data_digest), (Digests::CRC32C, Digests::NONE));
     }
 
     #[test]

@@ -32,6 +32,8 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<(), Failure> {
     let mut config = TargetConfig::new(args.target);
+    config.limits.header_digest = args.header_digest;
+    config.limits.data_digest = args.data_digest;
     config.auth = match &args.chap {
         Some(account) => Some(credentials(account, args.mutual.as_ref())?),
         None => None,
