@@ -8,7 +8,7 @@
 //! * [`Memory`]: buffers of many tasks that notice every access beyond a task.
 //! * [`ScriptedTarget`]: the other side, PDU by PDU or as a small disk in memory.
 //! * [`Rig`]: all of it put together.
-//! * [`Recorder`]: a capture of a run for Wireshark, and a log in text.
+//! * [`Recorder`]: a capture of a run for Wireshark, and a log in text; [`recording`]: one in which every PDU occurs.
 //!
 //! Everything here is bounded: a run that does not come to an end panics, and says the seed with which it can be repeated.
 
@@ -18,6 +18,7 @@ mod framer;
 mod memory;
 mod pipe;
 mod recorder;
+mod recording;
 mod rig;
 mod rng;
 mod scripted;
@@ -31,6 +32,7 @@ pub use framer::{Framer, Pdu};
 pub use memory::Memory;
 pub use pipe::{Faults, PduFault, Pipe, Reset};
 pub use recorder::Recorder;
+pub use recording::recording;
 pub use rig::Rig;
 pub use rng::Rng;
 pub use scripted::ScriptedTarget;
