@@ -151,16 +151,19 @@ fn deaf_listener() -> (Socket, Vec<Socket>, Portal) {
     listener.bind(&any.into()).unwrap();
     listener.listen(0).unwrap();
     let address = listener.local_addr().unwrap();
-    let crowd = (0..4)
-        .map(|_| {
-            let socket = make();
-            socket.set_nonblocking(true).unwrap();
-            let _ = socket.connect(&address);
-            socket
-        })
-        .collect();
-    thread::sleep(Duration::from_millis(50));
-    (listener, crowd, address.as_socket().unwrap().into())
+    // On the loopback interface a connection is made within the call, unless the queue is full and the SYN is dropped.
+    let address = address.as_socket().unwrap();
+    let mut crowd = Vec::new();
+    loop {
+        let socket = make();
+        match socket.connect_timeout(&address.into(), Duration::from_millis(100)) {
+            Ok(()) => crowd.push(socket),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(crowd.len() < 100, "the queue never fills");
+    }
+    (listener, crowd, address.into())
 }
 
 #[test]
