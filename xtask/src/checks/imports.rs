@@ -16,6 +16,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("iscsi-target", &["iscsi-core", "iscsi-scsi"]),
     ("iscsi-runtime-*", &["iscsi-core", "iscsi-disk"]),
     ("iscsi-tools", &["iscsi-*"]),
+    ("iscsi-fault-proxy", &[]),
     ("iscsi-bench*", &["iscsi-*"]),
     ("iscsi-fuzz*", &["iscsi-*"]),
     ("xtask", &[]),
