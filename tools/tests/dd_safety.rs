@@ -226,13 +226,15 @@ fn underflowing_proxy(target: SocketAddr) -> SocketAddr {
         let mut target = TcpStream::connect(target).unwrap();
         let (mut from, mut to) = (tool.try_clone().unwrap(), target.try_clone().unwrap());
         thread::spawn(move || std::io::copy(&mut from, &mut to));
-        let (mut header, mut changed) = ([0; 48], false);
+        let (mut header, mut writing, mut changed) = ([0; 48], false, false);
         while target.read_exact(&mut header).is_ok() {
             let length = u32::from_be_bytes([0, header[5], header[6], header[7]]) as usize;
             let mut rest = vec![0; usize::from(header[4]) * 4 + length.next_multiple_of(4)];
             target.read_exact(&mut rest).unwrap();
+            // An R2T: a write is under way.
+            writing |= header[0] == 0x31;
             // SCSI Response; underflow flag and residual count.
-            if header[0] == 0x21 && header[3] == 0 && !changed {
+            if header[0] == 0x21 && header[3] == 0 && writing && !changed {
                 changed = true;
                 header[1] |= 0x02;
                 header[44..48].copy_from_slice(&512_u32.to_be_bytes());
