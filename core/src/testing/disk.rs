@@ -1,11 +1,13 @@
 //! A disk in memory behind a [`ScriptedTarget`], which checks every rule about write data.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::vec::Vec;
 
 use super::framer::Pdu;
 use super::scripted::ScriptedTarget;
 use crate::InitiatorTaskTag;
+use crate::text::Negotiated;
 use crate::wire::{
     Completion, DataOut, InitiatorPdu, NopInKind, NopOutKind, Residual, ScsiCommand, ScsiStatus,
     TaskManagementResponseCode,
@@ -108,6 +110,54 @@ struct Write {
     open: Vec<(u32, u32, u32, u32)>,
 }
 
+impl Write {
+    /// Checks a Data-Out and takes its data.
+    fn take(
+        &mut self,
+        data_out: &DataOut,
+        data: &[u8],
+        negotiated: &Negotiated,
+    ) -> Result<(), &'static str> {
+        let check = |fine: bool, what| if fine { Ok(()) } else { Err(what) };
+        let (at, len) = (data_out.buffer_offset, data.len() as u32);
+        check(len <= negotiated.target_max_recv_data_segment_length, "the segment is too long")?;
+        let words = data_out.is_final || len.is_multiple_of(4);
+        check(words, "a segment in a burst is not whole words")?;
+        let end = at.checked_add(len).ok_or("the offset wraps")?;
+        match data_out.transfer {
+            None => {
+                check(at == self.unsolicited.start, "unsolicited data out of order")?;
+                check(data_out.data_sn.0 == self.unsolicited_sn, "DataSN of unsolicited data")?;
+                check(end <= self.unsolicited.end, "more unsolicited data than announced")?;
+                check(data_out.is_final == (end == self.unsolicited.end), "F")?;
+                self.unsolicited.start = end;
+                self.unsolicited_sn += 1;
+            }
+            Some(transfer) => {
+                check(transfer.lun == self.command.lun, "LUN")?;
+                // Arrival order: the oldest open R2T is answered first.
+                let Some((r2t_sn, next, burst_end, data_sn)) = self.open.first_mut() else {
+                    return Err("solicited data without an R2T");
+                };
+                let in_order = transfer.target_transfer_tag.0 == 0x7000 + *r2t_sn;
+                check(in_order, "the R2T is not the one that is due")?;
+                check((at, data_out.data_sn.0) == (*next, *data_sn), "offset and DataSN")?;
+                check(end <= *burst_end, "more data than asked for")?;
+                check(data_out.is_final == (end == *burst_end), "F")?;
+                *next = end;
+                *data_sn += 1;
+                if data_out.is_final {
+                    self.open.remove(0);
+                }
+            }
+        }
+        for (to, from) in self.bytes[at as usize..].iter_mut().zip(data) {
+            check(to.replace(*from).is_none(), "a byte was sent twice")?;
+        }
+        Ok(())
+    }
+}
+
 impl Service {
     /// A service with large transfers.
     pub const fn new(disk: Disk) -> Self {
@@ -155,7 +205,9 @@ impl Service {
                 target.send(response, &[]);
             }
             InitiatorPdu::LogoutRequest(request) => {
-                assert!(self.writes.is_empty(), "logged out with writes under way");
+                if !self.writes.is_empty() {
+                    target.complain("logged out with writes under way".into());
+                }
                 let response = target.logged_out(request);
                 target.send(response, &[]);
             }
@@ -177,26 +229,56 @@ impl Service {
 
     fn command(&mut self, target: &mut ScriptedTarget, command: &ScsiCommand, data: &[u8]) {
         self.served += 1;
+        let last_block = (self.disk.bytes.len() / BLOCK).saturating_sub(1) as u32;
         match (command.cdb[0], self.range(command)) {
-            (0x28, Some(range)) => self.read(target, command, range),
+            (0x28, Some(range)) => {
+                let bytes = self.disk.bytes[range].to_vec();
+                self.send_data(target, command, &bytes);
+            }
             (0x2a, Some(_)) => self.write(target, command, data),
             (0x00, _) => {
                 let response = target.response(command, Completion::GOOD);
                 target.send(response, &[]);
             }
+            (0x12, _) => match inquiry(&command.cdb) {
+                Some(bytes) => self.send_parameters(target, command, &bytes, &[3, 4]),
+                None => refuse(target, command),
+            },
+            (0x25, _) => {
+                let words = [last_block, BLOCK as u32];
+                self.send_data(target, command, &words.map(u32::to_be_bytes).concat());
+            }
+            (0x9e, _) if command.cdb[1] & 0x1f == 0x10 => {
+                let words = [0, last_block, BLOCK as u32, 0, 0, 0, 0, 0];
+                let bytes = words.map(u32::to_be_bytes).concat();
+                self.send_parameters(target, command, &bytes, &[10, 11, 12, 13]);
+            }
+            (0xa0, _) => {
+                // One logical unit, LUN 0.
+                let mut bytes = [0; 16];
+                bytes[3] = 8;
+                self.send_parameters(target, command, &bytes, &[6, 7, 8, 9]);
+            }
             _ => refuse(target, command),
         }
     }
 
-    fn read(
+    /// Sends as much of `bytes` as the allocation length takes, which is in these bytes of the CDB.
+    fn send_parameters(
         &self,
         target: &mut ScriptedTarget,
         command: &ScsiCommand,
-        range: core::ops::Range<usize>,
+        bytes: &[u8],
+        allocation: &[usize],
     ) {
+        let most = allocation.iter().fold(0, |all, at| all << 8 | usize::from(command.cdb[*at]));
+        self.send_data(target, command, &bytes[..most.min(bytes.len())]);
+    }
+
+    /// Sends the data of a read; the status is good.
+    fn send_data(&self, target: &mut ScriptedTarget, command: &ScsiCommand, all: &[u8]) {
         let negotiated = *target.negotiated();
         let expected = command.expected_data_transfer_length;
-        let all = &self.disk.bytes[range];
         let bytes = &all[..all.len().min(expected as usize)];
         let residual = residual(all.len() as u32, expected);
         let segment = self.segment.min(negotiated.initiator_max_recv_data_segment_length) as usize;
@@ -235,10 +317,16 @@ impl Service {
         let expected = command.expected_data_transfer_length;
         let first = negotiated.first_burst_length.min(expected);
         let immediate = data.len() as u32;
-        assert!(negotiated.immediate_data || immediate == 0, "immediate data were refused");
-        assert!(immediate <= first, "immediate data beyond FirstBurstLength");
-        assert!(immediate <= negotiated.target_max_recv_data_segment_length, "segment too long");
-        assert!(command.is_final || !negotiated.initial_r2t, "unsolicited Data-Out were refused");
+        for (fine, what) in [
+            (negotiated.immediate_data || immediate == 0, "immediate data were refused"),
+            (immediate <= first, "immediate data beyond FirstBurstLength"),
+            (immediate <= negotiated.target_max_recv_data_segment_length, "segment too long"),
+            (command.is_final || !negotiated.initial_r2t, "unsolicited Data-Out were refused"),
+        ] {
+            if !fine {
+                target.complain(format!("{what}: {command:?}"));
+            }
+        }
         let unsolicited = if command.is_final { immediate } else { first };
         let mut bytes = alloc::vec![None; expected as usize];
         for (to, from) in bytes.iter_mut().zip(data) {
@@ -265,52 +353,23 @@ impl Service {
             open: Vec::new(),
         };
         let itt = command.initiator_task_tag;
-        assert!(self.writes.insert(itt.0, write).is_none(), "tag {itt} is in use");
+        if self.writes.insert(itt.0, write).is_some() {
+            target.complain(format!("tag {itt} is in use"));
+        }
         self.go_on(target, itt);
     }
 
     fn data_out(&mut self, target: &mut ScriptedTarget, data_out: &DataOut, data: &[u8]) {
         let negotiated = *target.negotiated();
         let itt = data_out.initiator_task_tag;
-        let Some(write) = self.writes.get_mut(&itt.0) else {
-            panic!("Data-Out for a task that is not under way: {data_out:?}");
+        let taken = match self.writes.get_mut(&itt.0) {
+            Some(write) => write.take(data_out, data, &negotiated),
+            None => Err("it is for a task that is not under way"),
         };
-        let (at, len) = (data_out.buffer_offset, data.len() as u32);
-        assert!(len <= negotiated.target_max_recv_data_segment_length, "segment too long");
-        assert!(
-            data_out.is_final || len.is_multiple_of(4),
-            "a segment in a burst is not whole words"
-        );
-        let end = at + len;
-        match data_out.transfer {
-            None => {
-                assert_eq!(at, write.unsolicited.start, "unsolicited data out of order");
-                assert_eq!(data_out.data_sn.0, write.unsolicited_sn, "DataSN");
-                write.unsolicited.start = end;
-                write.unsolicited_sn += 1;
-                assert!(end <= write.unsolicited.end, "more unsolicited data than announced");
-                assert_eq!(data_out.is_final, end == write.unsolicited.end, "F");
-            }
-            Some(transfer) => {
-                assert_eq!(transfer.lun, write.command.lun, "LUN");
-                // Arrival order: the oldest open R2T is answered first.
-                let (r2t_sn, next, burst_end, data_sn) =
-                    write.open.first_mut().expect("solicited data without an R2T");
-                assert_eq!(transfer.target_transfer_tag.0, 0x7000 + *r2t_sn, "R2T out of order");
-                assert_eq!((at, data_out.data_sn.0), (*next, *data_sn), "offset and DataSN");
-                *next = end;
-                *data_sn += 1;
-                assert!(end <= *burst_end, "more data than asked for");
-                assert_eq!(data_out.is_final, end == *burst_end, "F");
-                if data_out.is_final {
-                    write.open.remove(0);
-                }
-            }
+        match taken {
+            Ok(()) => self.go_on(target, itt),
+            Err(what) => target.complain(format!("Data-Out: {what}: {data_out:?}")),
         }
-        for (to, from) in write.bytes[at as usize..].iter_mut().zip(data) {
-            assert!(to.replace(*from).is_none(), "a byte was sent twice");
-        }
-        self.go_on(target, itt);
     }
 
     /// Asks for more, or ends the command.
@@ -332,9 +391,12 @@ impl Service {
         }
         let Some(write) = self.writes.remove(&itt.0) else { return };
         let Some(range) = self.range(&write.command) else { return };
+        if write.bytes.iter().any(Option::is_none) {
+            target.complain(format!("bytes of a write are missing: {:?}", write.command));
+        }
         let residual = residual(range.len() as u32, write.command.expected_data_transfer_length);
         for (to, from) in self.disk.bytes[range].iter_mut().zip(&write.bytes) {
-            *to = from.expect("every byte was sent");
+            *to = from.unwrap_or(*to);
         }
         let response = target.response(&write.command, Completion { residual, ..Completion::GOOD });
         target.send(response, &[]);
@@ -360,4 +422,22 @@ fn refuse(target: &mut ScriptedTarget, command: &ScsiCommand) {
     sense[9] = 10;
     sense[14] = 0x20;
     target.send(response, &sense);
+}
+
+/// The answer to INQUIRY: standard data, the list of pages, the identification page with one NAA name.
+fn inquiry(cdb: &[u8; 16]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match (cdb[1] & 1, cdb[2]) {
+        (0, 0) => {
+            bytes.extend_from_slice(&[0, 0, 6, 2, 31, 0, 0, 2]);
+            bytes.extend_from_slice(b"EXAMPLE SCRIPTED DISK   0001");
+        }
+        (1, 0x00) => bytes.extend_from_slice(&[0, 0x00, 0, 2, 0x00, 0x83]),
+        (1, 0x83) => {
+            bytes.extend_from_slice(&[0, 0x83, 0, 12, 0x01, 0x03, 0, 8]);
+            bytes.extend_from_slice(&[0x50, 0x01, 0x04, 0x0e, 0x53, 0xc2, 0x17, 0x01]);
+        }
+        _ => return None,
+    }
+    Some(bytes)
 }

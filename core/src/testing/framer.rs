@@ -107,6 +107,11 @@ impl Framer {
 
     /// The bytes of a PDU with padding and digests, for a stream like this one.
     pub fn frame(&self, bhs: &Bhs, ahs: &[u8], data: &[u8]) -> Vec<u8> {
+        self.frame_padded(bhs, ahs, data, 0)
+    }
+
+    /// As [`frame`](Self::frame), with padding of this byte.
+    pub fn frame_padded(&self, bhs: &Bhs, ahs: &[u8], data: &[u8], pad: u8) -> Vec<u8> {
         let mut out = bhs.to_vec();
         out.extend_from_slice(ahs);
         if self.header == DigestKind::Crc32c {
@@ -115,11 +120,19 @@ impl Framer {
         }
         let start = out.len();
         out.extend_from_slice(data);
-        out.resize(out.len() + crate::wire::padding(data.len()), 0);
+        out.resize(out.len() + crate::wire::padding(data.len()), pad);
         if self.data == DigestKind::Crc32c && !data.is_empty() {
             let digest = to_wire(crc32c(&out[start..]));
             out.extend_from_slice(&digest);
         }
         out
+    }
+
+    /// Where the header digest and the data digest of such a PDU are, if it has them.
+    pub(super) fn digests(&self, ahs: usize, data: usize) -> [Option<usize>; 2] {
+        let header = (self.header == DigestKind::Crc32c).then_some(BHS_LEN + ahs);
+        let segment = BHS_LEN + ahs + header.map_or(0, |_| 4);
+        let end = segment + data + crate::wire::padding(data);
+        [header, (self.data == DigestKind::Crc32c && data > 0).then_some(end)]
     }
 }

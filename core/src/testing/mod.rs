@@ -6,7 +6,8 @@
 //! * [`StrictDriver`]: a runtime that calls [`pump`](crate::driver::pump) only when it was promised that there is something to do. It finds
 //!   lost wake-ups and hot loops, which a friendly test hides.
 //! * [`Memory`]: buffers of many tasks that notice every access beyond a task.
-//! * [`ScriptedTarget`]: the other side, PDU by PDU or as a small disk in memory.
+//! * [`ScriptedTarget`]: the other side, PDU by PDU or as a small disk in memory, with CHAP and SendTargets.
+//! * [`script`]: what the other side does otherwise than an honest target would, as a list of rules.
 //! * [`Rig`]: all of it put together.
 //! * [`Recorder`]: a capture of a run for Wireshark, and a log in text; [`recording`]: one in which every PDU occurs.
 //!
@@ -15,12 +16,15 @@
 mod clock;
 mod disk;
 mod framer;
+mod login;
 mod memory;
+mod nodes;
 mod pipe;
 mod recorder;
 mod recording;
 mod rig;
 mod rng;
+pub mod script;
 mod scripted;
 mod strict;
 mod told;
@@ -29,13 +33,16 @@ mod wire;
 pub use clock::Clock;
 pub use disk::{Disk, R2tOrder, Service};
 pub use framer::{Framer, Pdu};
+pub use login::TargetChap;
 pub use memory::Memory;
+pub use nodes::Node;
 pub use pipe::{Faults, PduFault, Pipe, Reset};
 pub use recorder::Recorder;
 pub use recording::recording;
 pub use rig::Rig;
 pub use rng::Rng;
-pub use scripted::ScriptedTarget;
+pub use script::{Do, End, Extra, Field, Kind, Nth, Rule, Script, When};
+pub use scripted::{Entry, ScriptedTarget};
 pub use strict::StrictDriver;
 pub use told::Told;
 pub use wire::{Link, Wire};

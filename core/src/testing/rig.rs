@@ -11,7 +11,8 @@ use super::memory::Memory;
 use super::pipe::Faults;
 use super::recorder::Recorder;
 use super::rng::Rng;
-use super::scripted::ScriptedTarget;
+use super::script::{End, Piece};
+use super::scripted::{Connecting, ScriptedTarget};
 use super::strict::StrictDriver;
 use super::told::Told;
 use super::wire::Link;
@@ -20,8 +21,8 @@ use crate::driver::RecvBuf;
 use crate::text::Limits;
 use crate::wire::TargetPdu;
 use crate::{
-    Action, Command, Config, ConfigBuilder, Direction, InlineSession, IscsiName, LostReason, Lun,
-    Portal, ProtocolError, Session, SessionState, TaskId, TaskOutcome, Transfer,
+    Action, Command, Config, ConfigBuilder, Direction, InlineSession, Instant, IscsiName,
+    LostReason, Lun, Portal, ProtocolError, Session, SessionState, TaskId, TaskOutcome, Transfer,
 };
 
 /// The most steps of one run.
@@ -264,7 +265,8 @@ impl Rig {
                 continue;
             }
             let now = self.clock.now();
-            match self.link.as_ref().and_then(|link| link.next_arrival(now)) {
+            let arrival = self.link.as_ref().and_then(|link| link.next_arrival(now));
+            match [arrival, self.target.script.output_due()].into_iter().flatten().min() {
                 Some(at) => self.clock.jump_to(at),
                 None => return,
             }
@@ -333,26 +335,34 @@ impl Rig {
                 Action::Connect if self.refuse => {
                     self.driver.session.connect_failed(self.clock.now());
                 }
-                Action::Connect => {
-                    self.link = Some(Link::new(self.faults[0], self.faults[1], &mut self.rng));
-                    self.target.connected();
-                    self.logged = [0; 2];
-                    self.output.clear();
-                    self.written = 0;
-                    if let Some(recorder) = &mut self.recorder {
-                        recorder.connected(self.clock.now());
+                Action::Connect => match self.target.connects() {
+                    Connecting::Refused => {
+                        self.driver.session.connect_failed(self.clock.now());
                     }
-                    let mut bytes = [0; 64];
-                    self.rng.fill(&mut bytes);
-                    self.driver.opened(Entropy::new(bytes), &self.clock);
-                }
+                    Connecting::Ignored => {}
+                    Connecting::Made => self.connected(),
+                },
             }
         }
         acted
     }
 
+    fn connected(&mut self) {
+        self.link = Some(Link::new(self.faults[0], self.faults[1], &mut self.rng));
+        self.logged = [0; 2];
+        self.output.clear();
+        self.written = 0;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.connected(self.clock.now());
+        }
+        let mut bytes = [0; 64];
+        self.rng.fill(&mut bytes);
+        self.driver.opened(Entropy::new(bytes), &self.clock);
+    }
+
     fn step_target(&mut self) -> bool {
         let now = self.clock.now();
+        self.target.tick(now);
         let Some(link) = &mut self.link else {
             self.target.take_output();
             return false;
@@ -367,22 +377,51 @@ impl Rig {
             if let Some(recorder) = &mut self.recorder {
                 recorder.bytes(Direction::Sent, &bytes[..n], now);
             }
-            self.target.receive(&bytes[..n]);
+            // Who has closed the connection does not listen any more; who is silent does.
+            if !matches!(self.target.script.ended(), Some(End::Close | End::Reset)) {
+                self.target.receive(&bytes[..n]);
+            }
         }
-        self.output.extend_from_slice(&self.target.take_output());
         self.log();
-        let rest = &self.output[self.written..];
-        let Some(link) = self.link.as_mut().filter(|_| !rest.is_empty()) else { return acted };
-        let Ok(Some(n)) = link.to_initiator.write(rest, now) else { return acted };
-        if let Some(recorder) = &mut self.recorder {
-            recorder.bytes(Direction::Received, &rest[..n], now);
+        self.put_out(now) || acted
+    }
+
+    /// Hands what the target has put out to the pipe, as far as it takes it.
+    fn put_out(&mut self, now: Instant) -> bool {
+        let mut acted = false;
+        let Some(link) = &mut self.link else { return false };
+        loop {
+            while self.written == self.output.len() {
+                match self.target.script.poll() {
+                    None => return acted,
+                    Some(Piece::Bytes(bytes)) => {
+                        self.output = bytes;
+                        self.written = 0;
+                    }
+                    Some(Piece::End(End::Close)) => link.to_initiator.close(now),
+                    Some(Piece::End(End::Reset)) => {
+                        link.to_initiator.reset_after(now);
+                        link.to_target.reset_after(now);
+                    }
+                    Some(Piece::End(End::Silence) | Piece::Wait(_)) => {}
+                }
+                acted = true;
+            }
+            let rest = &self.output[self.written..];
+            let Ok(Some(n)) = link.to_initiator.write(rest, now) else { return acted };
+            if let Some(recorder) = &mut self.recorder {
+                recorder.bytes(Direction::Received, &rest[..n], now);
+            }
+            self.written += n;
+            acted = true;
         }
-        self.written += n;
-        if self.written == self.output.len() {
-            self.output.clear();
-            self.written = 0;
-        }
-        true
+    }
+
+    /// When something happens without anybody's doing: a deadline, an arrival, the script. `None` if nothing ever does.
+    pub fn next_time(&self) -> Option<Instant> {
+        let arrival = self.link.as_ref().and_then(|link| link.next_arrival(self.clock.now()));
+        let script = self.target.script.next_time();
+        [self.driver.deadline(), arrival, script].into_iter().flatten().min()
     }
 
     fn log(&mut self) {

@@ -1,29 +1,71 @@
 //! The other side, PDU by PDU.
 
 use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use super::disk::Service;
 use super::framer::{Framer, Pdu};
+use super::login::{LoginState, TargetChap};
+use super::nodes::Node;
+use super::script::{Do, Extra, Field, Happening, Outgoing, Piece, Script, ends_login, noise};
 use crate::digest::DigestKind;
-use crate::text::{
-    Key, Limits, Negotiated, Negotiation, Pairs, Phase, Received, Role, SessionType, Writer,
-};
+use crate::text::{Limits, Negotiated};
 use crate::wire::{
     AsyncEvent, AsyncMessage, BHS_LEN, Bhs, Completion, DataIn, DataInStatus, InitiatorPdu,
-    LoginOutcome, LoginProgress, LoginRequest, LoginResponse, LogoutRequest, LogoutResponse,
-    LogoutResponseCode, NopIn, NopInKind, Opcode, R2t, Reject, RejectReason, ScsiCommand,
-    ScsiResponse, ScsiResponseCode, Stage, TargetPdu, TaskManagementRequest,
+    LogoutRequest, LogoutResponse, LogoutResponseCode, NopIn, NopInKind, Opcode, R2t, Reject,
+    RejectReason, ScsiCommand, ScsiResponse, ScsiResponseCode, TargetPdu, TaskManagementRequest,
     TaskManagementResponse, TaskManagementResponseCode, TextRequest, TextResponse, TransferTag,
 };
-use crate::{CmdSn, DataSn, R2tSn, StatSn, TargetTransferTag};
+use crate::{CmdSn, DataSn, Direction, Instant, R2tSn, StatSn, TargetTransferTag};
+
+/// What becomes of the initiator's wish to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Connecting {
+    Made,
+    Refused,
+    Ignored,
+}
+
+/// One PDU of a [`ScriptedTarget`]'s record.
+///
+/// ```
+/// use iscsi_core::testing::{Entry, Field};
+/// use iscsi_core::{Direction, Instant};
+/// let entry = Entry {
+///     at: Instant::ZERO,
+///     connection: 0,
+///     direction: Direction::Received,
+///     bhs: [0x20; 48],
+///     ahs: vec![],
+///     data: vec![],
+/// };
+/// assert_eq!(Field::OPCODE.get(&entry.bhs), 0x20);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// When the target received or made it.
+    pub at: Instant,
+    /// On which connection, the first being 0.
+    pub connection: u32,
+    /// `Sent` by the initiator, or `Received` by it: as it went out, with what a script changed.
+    pub direction: Direction,
+    /// Its header.
+    pub bhs: Bhs,
+    /// Additional header segments; not those that a script added.
+    pub ahs: Vec<u8>,
+    /// Its data segment without padding.
+    pub data: Vec<u8>,
+}
 
 /// A target that does what it is told.
 ///
 /// It logs an initiator in by itself, checks what it receives (digests, CmdSN within the window and in order, ExpStatSN), puts it
 /// into [`inbox`](Self::inbox), and sends what the test makes: the helpers fill in honest numbers, which the test may change. With
-/// a [`Service`] it answers by itself.
+/// a [`Service`] it answers by itself, and with a [`script`](super::script) it does otherwise than an honest target would.
 ///
 /// ```
 /// use iscsi_core::testing::ScriptedTarget;
@@ -47,17 +89,32 @@ pub struct ScriptedTarget {
     pub exp_cmd_sn: CmdSn,
     /// Commands that the target takes beyond those that it has: MaxCmdSN is ExpCmdSN plus this minus 1.
     pub window: u32,
-    /// Checks CmdSN and ExpStatSN of what it receives.
+    /// Panics if the initiator breaks a rule; otherwise it is put down in [`complaints`](Self::complaints). For scripts under which the
+    /// target's own idea of the connection is wrong.
     pub checks: bool,
+    /// What the initiator did that it must not do, with `checks` off.
+    pub complaints: Vec<String>,
+    /// What it does otherwise than an honest target.
+    pub script: Script,
+    /// What it demands of an initiator that logs in; without it AuthMethod=None.
+    pub chap: Option<TargetChap>,
+    /// The targets that SendTargets tells of; without them Text Requests go to the [`inbox`](Self::inbox).
+    pub nodes: Option<Vec<Node>>,
+    /// Every PDU of every connection, if there is to be a record.
+    pub journal: Option<Vec<Entry>>,
     /// What answers SCSI commands by itself, if anything.
     pub service: Option<Service>,
     /// The text of the last Login Request.
     pub login_text: Vec<u8>,
-    negotiation: Option<Negotiation>,
-    negotiated: Option<Negotiated>,
+    pub(super) login: LoginState,
+    pub(super) negotiated: Option<Negotiated>,
+    /// The rest of an answer to a text request.
+    pub(super) text: Vec<u8>,
     input: Framer,
     framer: Framer,
-    output: Vec<u8>,
+    /// The last SCSI Command, and what was received last.
+    last_command: Option<Bhs>,
+    cause: Option<Bhs>,
     /// The largest MaxCmdSN that was told.
     told_max: Option<CmdSn>,
     sent: Vec<Bhs>,
@@ -74,13 +131,20 @@ impl ScriptedTarget {
             exp_cmd_sn: CmdSn(0),
             window: 32,
             checks: true,
+            complaints: Vec::new(),
+            script: Script::EMPTY,
+            chap: None,
+            nodes: None,
+            journal: None,
             service: None,
             login_text: Vec::new(),
-            negotiation: None,
+            login: LoginState::NEW,
             negotiated: None,
+            text: Vec::new(),
             input: Framer::new(DigestKind::None, DigestKind::None),
             framer: Framer::new(DigestKind::None, DigestKind::None),
-            output: Vec::new(),
+            last_command: None,
+            cause: None,
             told_max: None,
             sent: Vec::new(),
             received: Vec::new(),
@@ -90,10 +154,18 @@ impl ScriptedTarget {
     /// A new connection: everything about the old one is forgotten, but for the next StatSN and the window.
     pub fn connected(&mut self) {
         let service = self.service.take().map(Service::restarted);
+        let mut script = core::mem::take(&mut self.script);
+        script.connected();
         *self = Self {
             stat_sn: self.stat_sn,
             window: self.window,
             checks: self.checks,
+            complaints: core::mem::take(&mut self.complaints),
+            script,
+            chap: self.chap.take(),
+            nodes: self.nodes.take(),
+            journal: self.journal.take(),
+            login: self.login.restarted(),
             service,
             ..Self::new(self.limits)
         };
@@ -122,9 +194,30 @@ impl ScriptedTarget {
         &self.received
     }
 
-    /// Bytes to send.
+    /// Bytes to send, without the pauses that a script puts between them.
     pub fn take_output(&mut self) -> Vec<u8> {
-        core::mem::take(&mut self.output)
+        self.script.take_bytes()
+    }
+
+    /// The initiator wants to connect. What becomes of it; the rules for the new connection are asked.
+    pub(super) fn connects(&mut self) -> Connecting {
+        let acts = self.script.happens(Happening::Connects);
+        if acts.contains(&Do::Refuse) {
+            return Connecting::Refused;
+        }
+        if acts.contains(&Do::Ignore) {
+            return Connecting::Ignored;
+        }
+        self.connected();
+        self.act(&acts, None);
+        Connecting::Made
+    }
+
+    /// Time has come this far.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.script.set_now(now);
+        let acts = self.script.happens(Happening::Time);
+        self.act(&acts, None);
     }
 
     /// A framer for what this target sends now.
@@ -144,20 +237,53 @@ impl ScriptedTarget {
             assert!(pdu.digests_match, "the initiator sent a bad digest: {parsed:?}");
             assert!(pdu.padding.iter().all(|byte| *byte == 0), "padding is not zero: {parsed:?}");
             self.received.push(pdu.bhs);
-            self.check(&parsed);
-            match (parsed, self.service.take()) {
-                (InitiatorPdu::LoginRequest(request), service) => {
-                    self.service = service;
-                    self.log_in(&request, &pdu.data);
-                }
-                (parsed, Some(mut service)) => {
-                    if !service.serve(self, &parsed, &pdu) {
-                        self.inbox.push_back((parsed, pdu));
-                    }
-                    self.service = Some(service);
-                }
-                (parsed, None) => self.inbox.push_back((parsed, pdu)),
+            self.note(Direction::Sent, &pdu.bhs, &pdu.ahs, &pdu.data);
+            if matches!(parsed, InitiatorPdu::ScsiCommand(_)) {
+                self.last_command = Some(pdu.bhs);
             }
+            let acts = self.script.happens(Happening::Receives(&pdu.bhs));
+            self.check(&parsed);
+            let ignored = acts.contains(&Do::Ignore);
+            self.act(&acts, Some(&pdu.bhs));
+            if ignored {
+                continue;
+            }
+            self.cause = Some(pdu.bhs);
+            self.answer(parsed, pdu);
+        }
+    }
+
+    fn answer(&mut self, parsed: InitiatorPdu, pdu: Pdu) {
+        match (parsed, self.service.take()) {
+            (InitiatorPdu::LoginRequest(request), service) => {
+                self.service = service;
+                self.log_in(&request, &pdu.data);
+            }
+            (InitiatorPdu::TextRequest(request), service) if self.nodes.is_some() => {
+                self.service = service;
+                self.tell(&request, &pdu.data);
+            }
+            (parsed, Some(mut service)) => {
+                if !service.serve(self, &parsed, &pdu) {
+                    self.inbox.push_back((parsed, pdu));
+                }
+                self.service = Some(service);
+            }
+            (parsed, None) => self.inbox.push_back((parsed, pdu)),
+        }
+    }
+
+    /// The initiator broke a rule.
+    pub(super) fn complain(&mut self, what: String) {
+        assert!(!self.checks, "{what}");
+        self.complaints.push(what);
+    }
+
+    fn note(&mut self, direction: Direction, bhs: &Bhs, ahs: &[u8], data: &[u8]) {
+        let (connection, at) = (self.script.connections().saturating_sub(1), self.script.now());
+        if let Some(journal) = &mut self.journal {
+            let (bhs, ahs, data) = (*bhs, ahs.to_vec(), data.to_vec());
+            journal.push(Entry { at, connection, direction, bhs, ahs, data });
         }
     }
 
@@ -172,15 +298,18 @@ impl ScriptedTarget {
             InitiatorPdu::SnackRequest(s) => (None, false, s.exp_stat_sn),
             InitiatorPdu::LoginRequest(_) => return,
         };
-        if self.checks {
-            assert!(self.is_logged_in(), "before the full feature phase: {pdu:?}");
-            assert!(exp_stat_sn.le(self.stat_sn), "ExpStatSN beyond {}: {pdu:?}", self.stat_sn);
+        if !self.is_logged_in() {
+            self.complain(format!("before the full feature phase: {pdu:?}"));
+        }
+        if !exp_stat_sn.le(self.stat_sn) {
+            self.complain(format!("ExpStatSN beyond {}: {pdu:?}", self.stat_sn));
         }
         let Some(cmd_sn) = cmd_sn else { return };
-        if self.checks {
-            assert_eq!(cmd_sn, self.exp_cmd_sn, "CmdSN out of order: {pdu:?}");
-            let open = self.told_max.is_some_and(|max| cmd_sn.le(max));
-            assert!(!numbered || open, "CmdSN beyond MaxCmdSN: {pdu:?}");
+        if cmd_sn != self.exp_cmd_sn {
+            self.complain(format!("CmdSN out of order: {pdu:?}"));
+        }
+        if numbered && !self.told_max.is_some_and(|max| cmd_sn.le(max)) {
+            self.complain(format!("CmdSN beyond MaxCmdSN: {pdu:?}"));
         }
         if numbered {
             self.exp_cmd_sn = cmd_sn.next();
@@ -269,8 +398,47 @@ impl ScriptedTarget {
         self.send_header(&bhs, data);
     }
 
-    /// Sends any header with this data segment; digests are added.
+    /// Sends any header with this data segment; digests are added, and the script has its say.
     pub fn send_header(&mut self, bhs: &Bhs, data: &[u8]) {
+        let acts = self.script.happens(Happening::Sends(bhs));
+        let mut pdu = Outgoing::new(bhs, data);
+        for act in &acts {
+            match act {
+                Do::SendBefore(extra) => {
+                    if extra.numbered {
+                        // It takes the number of the PDU behind it.
+                        let number = Field::STAT_SN.get(&pdu.bhs) as u32;
+                        let (next, stat_sn) = (self.stat_sn.next(), StatSn(number));
+                        self.stat_sn = stat_sn;
+                        self.send_extra(extra, None);
+                        self.stat_sn = next;
+                        Field::STAT_SN.set(&mut pdu.bhs, u64::from(stat_sn.next().0));
+                    } else {
+                        self.send_extra(extra, None);
+                    }
+                }
+                act => pdu.apply(act),
+            }
+        }
+        let last_login = ends_login(&pdu.bhs);
+        if pdu.copies > 0 {
+            self.show(&pdu.bhs, &pdu.data);
+            let pieces = pdu.finish(&self.framer);
+            self.script.put_pdu(pdu.swap, pdu.hold.take(), pieces);
+            if last_login {
+                self.enter_full_feature();
+            }
+        }
+        let cause = self.cause;
+        self.act(&acts, cause.as_ref());
+        if last_login {
+            let acts = self.script.happens(Happening::LoggedIn);
+            self.act(&acts, None);
+        }
+    }
+
+    /// Keeps in mind what goes out.
+    fn show(&mut self, bhs: &Bhs, data: &[u8]) {
         if !matches!(Opcode::of(bhs), Some(Opcode::LoginResponse)) || bhs[36] == 0 {
             let max = CmdSn(u32::from_be_bytes([bhs[32], bhs[33], bhs[34], bhs[35]]));
             if self.told_max.is_none_or(|told| told.lt(max)) {
@@ -278,13 +446,46 @@ impl ScriptedTarget {
             }
         }
         self.sent.push(*bhs);
-        let bytes = self.framer.frame(bhs, &[], data);
-        self.output.extend_from_slice(&bytes);
+        self.note(Direction::Received, bhs, &[], data);
+    }
+
+    /// Does what needs no PDU.
+    fn act(&mut self, acts: &[Do], cause: Option<&Bhs>) {
+        for act in acts {
+            match act {
+                Do::Send(extra) => self.send_extra(extra, cause),
+                Do::Raw(bytes) => self.send_raw(bytes),
+                Do::Noise { seed, len } => self.send_raw(&noise(*seed, *len)),
+                Do::End(end) => self.script.put(vec![Piece::End(*end)]),
+                Do::Window(window) => self.window = *window,
+                Do::NextStatSn(next) => self.stat_sn = StatSn(*next),
+                Do::Trust => self.checks = false,
+                _ => {}
+            }
+        }
+    }
+
+    fn send_extra(&mut self, extra: &Extra, cause: Option<&Bhs>) {
+        let stat_sn = if extra.numbered { self.take_stat_sn() } else { self.stat_sn };
+        let cause = cause.copied().or(self.last_command);
+        let window = (self.exp_cmd_sn, self.max_cmd_sn());
+        let (bhs, data) = extra.build(cause.as_ref(), stat_sn, window);
+        self.show(&bhs, &data);
+        let bytes = self.framer.frame(&bhs, &[], &data);
+        self.send_raw(&bytes);
     }
 
     /// Sends bytes as they are.
     pub fn send_raw(&mut self, bytes: &[u8]) {
-        self.output.extend_from_slice(bytes);
+        self.script.put(vec![Piece::Bytes(bytes.to_vec())]);
+    }
+
+    /// The login is through: digests begin.
+    fn enter_full_feature(&mut self) {
+        let Some(negotiated) = self.login.take_agreed() else { return };
+        self.negotiated = Some(negotiated);
+        self.input.set_digests(negotiated.header_digest, negotiated.data_digest);
+        self.framer.set_digests(negotiated.header_digest, negotiated.data_digest);
     }
 
     /// The StatSN for a PDU that carries one; the next is one higher.
@@ -445,64 +646,6 @@ impl ScriptedTarget {
             stat_sn: self.take_stat_sn(),
             exp_cmd_sn: self.exp_cmd_sn,
             max_cmd_sn: self.max_cmd_sn(),
-        }
-    }
-
-    /// Answers a Login Request, without authentication.
-    fn log_in(&mut self, request: &LoginRequest, text: &[u8]) {
-        self.login_text = text.to_vec();
-        let discovery = text.windows(21).any(|w| w == b"SessionType=Discovery");
-        let session_type = if discovery { SessionType::Discovery } else { SessionType::Normal };
-        let limits = self.limits;
-        let negotiation = self
-            .negotiation
-            .get_or_insert_with(|| Negotiation::leading(Role::Target, session_type, limits));
-        let mut area = [0; 8192];
-        let mut out = Writer::new(&mut area);
-        let security = request.current_stage == Stage::SecurityNegotiation;
-        let phase = if security { Phase::Security } else { Phase::Operational };
-        for pair in Pairs::new(text) {
-            let pair = pair.expect("login text is a list of pairs");
-            if pair.key == Key::AuthMethod.name() {
-                out.text("AuthMethod", "None").expect("room");
-                continue;
-            }
-            let received: Received =
-                negotiation.receive(&pair, phase, &mut out).expect("keys follow the rules");
-            let _ = received;
-        }
-        if text.windows(14).any(|w| w == b"InitiatorName=") && !discovery {
-            out.number("TargetPortalGroupTag", 1).expect("room");
-        }
-        if !security {
-            negotiation.offer(Key::MaxRecvDataSegmentLength, &mut out).expect("room");
-        }
-        let done = request.next_stage == Some(Stage::FullFeaturePhase);
-        if done {
-            self.negotiated = Some(negotiation.finish().expect("the keys agree"));
-        }
-        self.exp_cmd_sn = request.cmd_sn;
-        let response = LoginResponse {
-            outcome: LoginOutcome::Proceed(LoginProgress {
-                current_stage: request.current_stage,
-                next_stage: request.next_stage,
-                is_continued: false,
-                stat_sn: self.take_stat_sn(),
-                exp_cmd_sn: self.exp_cmd_sn,
-                max_cmd_sn: self.max_cmd_sn(),
-            }),
-            version_max: 0,
-            version_active: 0,
-            data_segment_length: 0,
-            isid: request.isid,
-            tsih: if done { 1 } else { request.tsih },
-            initiator_task_tag: request.initiator_task_tag,
-        };
-        let text = out.written().to_vec();
-        self.send(response, &text);
-        if let Some(negotiated) = self.negotiated {
-            self.input.set_digests(negotiated.header_digest, negotiated.data_digest);
-            self.framer.set_digests(negotiated.header_digest, negotiated.data_digest);
         }
     }
 }
