@@ -301,6 +301,8 @@ pub enum Timer {
     Verify,
     /// The recovery policy's time is over.
     Recovery,
+    /// What was lost or damaged was asked for again and did not come.
+    Snack,
 }
 
 impl fmt::Display for Timer {
@@ -316,6 +318,7 @@ impl fmt::Display for Timer {
             Self::Logout => "logout",
             Self::Verify => "verification",
             Self::Recovery => "recovery",
+            Self::Snack => "SNACK",
         })
     }
 }

@@ -36,7 +36,7 @@ pub use buffers::{Buffers, NoBuffers, ReadInto, WriteFrom};
 pub use config::{Config, ConfigBuilder, ConfigError};
 pub use conn::{
     AsyncNotice, CONTROL_AREA, Connection, ConnectionState, Counters, Direction, DiscoveryItem,
-    DiscoveryScope, InlineConnection, RECEIVE_AREA, TRANSMIT_AREA, Trace,
+    DiscoveryScope, InlineConnection, RECEIVE_AREA, Recovered, TRANSMIT_AREA, Trace,
 };
 pub use error::{LostReason, ProtocolError, SubmitError, Timer};
 pub use event::{Action, Event, Wants};

@@ -19,8 +19,8 @@ use crate::wire::Isid;
 /// The largest MaxOutstandingR2T that may be offered: a task's queue of R2Ts has this many places.
 pub const MAX_OUTSTANDING_R2T: u16 = 8;
 
-/// The highest ErrorRecoveryLevel that is offered: session recovery.
-pub const MAX_ERROR_RECOVERY_LEVEL: u8 = 0;
+/// The highest ErrorRecoveryLevel that is offered: recovery within the connection. Level 2 needs a second connection, which a session of this engine has not.
+pub const MAX_ERROR_RECOVERY_LEVEL: u8 = 1;
 
 /// The longest alias in bytes (RFC 7143 section 6.1: a simple value).
 pub const MAX_ALIAS_LEN: usize = 255;

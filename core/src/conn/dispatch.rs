@@ -40,6 +40,9 @@ impl Connection {
                     Ok(Some(Place::Nowhere))
                 } else if session.find(itt).is_some() {
                     Ok(Some(Place::Stage))
+                } else if self.core.recovery.misses_status(response.stat_sn) {
+                    // Its task was ended in the meantime.
+                    Ok(Some(Place::Nowhere))
                 } else {
                     unknown_task(itt, session).map(|()| Some(Place::Nowhere))
                 }
@@ -68,9 +71,12 @@ impl Connection {
     ) -> Result<Place, ProtocolError> {
         let itt = data_in.initiator_task_tag;
         if data_in.status.is_some_and(|status| self.is_repeated(status.stat_sn)) {
-            return Ok(Place::Nowhere);
+            return self.place_of_repeated(data_in, session);
         }
         let Some(index) = session.find(itt) else {
+            if data_in.status.is_some_and(|s| self.core.recovery.misses_status(s.stat_sn)) {
+                return Ok(Place::Nowhere);
+            }
             return unknown_task(itt, session).map(|()| Place::Nowhere);
         };
         let slot = &session.slots[index];
@@ -83,6 +89,9 @@ impl Connection {
             return Err(ProtocolError::DataInNotExpected(itt));
         }
         if data_in.data_sn != slot.in_data_sn {
+            if self.core.recovery.enabled && slot.out_len == 0 {
+                return self.place_out_of_turn(data_in, index, session);
+            }
             // A repeated PDU is dropped; one that brings a new status is not repeated.
             if data_in.data_sn.lt(slot.in_data_sn) && data_in.status.is_none() {
                 return Ok(Place::Nowhere);
@@ -127,7 +136,7 @@ impl Connection {
             }
             TargetPdu::R2t(r2t) => {
                 session.core.window.update(r2t.exp_cmd_sn, r2t.max_cmd_sn);
-                Self::r2t(r2t, session)
+                self.r2t(r2t, session)
             }
             TargetPdu::NopIn(nop) => {
                 session.core.window.update(nop.exp_cmd_sn, nop.max_cmd_sn);
@@ -164,24 +173,21 @@ impl Connection {
         if stat_sn == expected {
             self.core.exp_stat_sn = expected.next();
             Ok(true)
-        } else if stat_sn.lt(expected) {
-            Ok(false)
         } else {
-            Err(ProtocolError::StatSn { expected, got: stat_sn }.into())
+            self.status_out_of_turn(stat_sn)
         }
     }
 
     /// A PDU with this StatSN was received before (RFC 7143 section 7.9): whatever it says is to be ignored.
     #[inline]
     fn is_repeated(&self, stat_sn: StatSn) -> bool {
-        stat_sn.lt(self.core.exp_stat_sn)
+        stat_sn.lt(self.core.exp_stat_sn) && !self.core.recovery.misses_status(stat_sn)
     }
 
     /// Checks a StatSN that only announces the next one: if it is ahead, a response was lost.
-    pub(super) fn next_status(&self, stat_sn: StatSn) -> Result<(), LostReason> {
-        let expected = self.core.exp_stat_sn;
-        if expected.lt(stat_sn) {
-            return Err(ProtocolError::StatSn { expected, got: stat_sn }.into());
+    pub(super) fn next_status(&mut self, stat_sn: StatSn) -> Result<(), LostReason> {
+        if self.core.exp_stat_sn.lt(stat_sn) {
+            return self.statuses_before(stat_sn);
         }
         Ok(())
     }
@@ -191,26 +197,27 @@ impl Connection {
         if let Some(status) = &data_in.status
             && !self.status(status.stat_sn)?
         {
-            return Ok(());
+            return self.data_in_out_of_turn(data_in, false, session);
         }
         let Some(index) = session.find(data_in.initiator_task_tag) else { return Ok(()) };
         let slot = &mut session.slots[index];
         if data_in.data_sn != slot.in_data_sn {
-            return Ok(());
+            return self.data_in_out_of_turn(data_in, true, session);
         }
         slot.in_data_sn = slot.in_data_sn.next();
         slot.in_received += data_in.data_segment_length;
         if data_in.data_segment_length > 0 {
             slot.in_end = data_in.buffer_offset + data_in.data_segment_length;
         }
+        if data_in.acknowledge.is_some() {
+            let task = session.slots.id(index);
+            self.acknowledge_data(data_in, task);
+        }
         if let Some(status) = &data_in.status {
             let completion =
                 Completion { status: status.status, residual: status.residual, ..Completion::GOOD };
-            return self.task_completed(
-                index,
-                ScsiResponseCode::CompletedAtTarget(completion),
-                session,
-            );
+            let response = ScsiResponseCode::CompletedAtTarget(completion);
+            return self.task_completed(index, response, status.stat_sn, session);
         }
         Ok(())
     }
@@ -230,9 +237,10 @@ impl Connection {
             // Fatal only if bytes are missing too. Bidirectional commands number R2Ts and Data-In together; no two targets agree on how.
             let expected = transferred(completion.residual, slot.in_len);
             if slot.out_len == 0 && received.lt(announced) && slot.in_received < expected {
-                return Err(ProtocolError::ExpDataSn { announced, received }.into());
+                self.data_behind_response(completion, index, session)?;
             }
         }
+        let slot = &mut session.slots[index];
         if response.data_segment_length > 0 {
             let stage = &self.core.rx.stage;
             let sense = u16::from_be_bytes([stage[0], stage[1]]);
@@ -247,16 +255,20 @@ impl Connection {
                 slot.sense_len = len as u8;
             }
         }
-        self.task_completed(index, response.response, session)
+        self.task_completed(index, response.response, response.stat_sn, session)
     }
 
     /// The target's last word on a task.
-    fn task_completed(
+    pub(super) fn task_completed(
         &mut self,
         index: u16,
         response: ScsiResponseCode,
+        stat_sn: StatSn,
         session: &mut Session,
     ) -> Result<(), LostReason> {
+        if !self.core.recovery.is_idle() && self.holds_status(index, &response, stat_sn, session)? {
+            return Ok(());
+        }
         let slot = &session.slots[index];
         let mut missing = 0;
         if let ScsiResponseCode::CompletedAtTarget(completion) = &response
@@ -286,7 +298,7 @@ impl Connection {
         session.finish(index, end);
     }
 
-    fn r2t(r2t: &R2t, session: &mut Session) -> Result<(), LostReason> {
+    fn r2t(&mut self, r2t: &R2t, session: &mut Session) -> Result<(), LostReason> {
         let itt = r2t.initiator_task_tag;
         let Some(index) = session.find(itt) else {
             return Ok(unknown_task(itt, session)?);
@@ -302,12 +314,10 @@ impl Connection {
         if slot.lun != r2t.lun && r2t.lun != Lun::ZERO {
             return Err(ProtocolError::LunMismatch(itt).into());
         }
-        if r2t.r2t_sn != slot.r2t_sn {
-            if r2t.r2t_sn.lt(slot.r2t_sn) {
-                return Ok(());
-            }
-            return Err(ProtocolError::R2tSn { expected: slot.r2t_sn, got: r2t.r2t_sn }.into());
+        if r2t.r2t_sn != slot.r2t_sn && !self.r2t_out_of_turn(r2t, index, session)? {
+            return Ok(());
         }
+        let slot = &mut session.slots[index];
         let (offset, length) = (r2t.buffer_offset, r2t.desired_data_transfer_length);
         let end = match offset.checked_add(length) {
             Some(end) if end <= slot.out_len => end,
@@ -322,11 +332,17 @@ impl Connection {
         if slot.revoked {
             return Err(LostReason::NoBuffer);
         }
-        slot.r2t_sn = slot.r2t_sn.next();
+        let in_turn = r2t.r2t_sn == slot.r2t_sn;
+        if in_turn {
+            slot.r2t_sn = slot.r2t_sn.next();
+        }
         let burst =
             Burst { transfer: Some(r2t.transfer()), at: offset, end, data_sn: DataSn(0), arrival };
         if u16::from(slot.bursts.len()) >= max_outstanding || !slot.bursts.push(burst) {
             return Err(ProtocolError::TooManyR2ts(itt).into());
+        }
+        if in_turn && self.core.recovery.enabled {
+            self.note_recovery_r2t(index, offset, end, session);
         }
         session.line_up(index);
         Ok(())
@@ -338,7 +354,7 @@ impl Connection {
         session: &mut Session,
         now: Instant,
     ) -> Result<(), LostReason> {
-        if !self.status(response.stat_sn)? {
+        if self.comes_too_early(response.stat_sn)? || !self.status(response.stat_sn)? {
             return Ok(());
         }
         let itt = response.initiator_task_tag;
@@ -395,7 +411,9 @@ impl Connection {
         match opcode {
             Some(Opcode::ScsiCommand) => {
                 if let Some(index) = session.find(itt) {
-                    if immediate {
+                    if self.retries_command(reason, index, session) {
+                        // It is sent again, or goes on.
+                    } else if immediate {
                         // If the target had begun the task, a response follows nevertheless.
                         session.bury(index);
                         self.end_task(index, TaskEnd::Lost(LostReason::Rejected(reason)), session);
@@ -414,7 +432,11 @@ impl Connection {
             Some(Opcode::LogoutRequest) if session.core.logout.is_some_and(|l| l.itt == itt) => {
                 return Err(ProtocolError::Rejected(reason).into());
             }
-            // Data-Out and SNACK: the task lives and its response is still due.
+            Some(Opcode::SnackRequest) => {
+                let bhs = *bhs;
+                self.snack_rejected(reject, &bhs, session)?;
+            }
+            // Data-Out: the task lives and its response is still due.
             _ => {}
         }
         match reason {
@@ -429,7 +451,7 @@ impl Connection {
 }
 
 /// How many of `expected` bytes were moved; none if the residual claims more than that.
-fn transferred(residual: Residual, expected: u32) -> u32 {
+pub(super) fn transferred(residual: Residual, expected: u32) -> u32 {
     residual.transferred(expected).unwrap_or(0)
 }
 

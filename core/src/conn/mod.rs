@@ -3,7 +3,9 @@
 mod asynchronous;
 mod control;
 mod dispatch;
+mod gaps;
 mod login;
+mod recovery;
 mod ring;
 mod rx;
 mod text;
@@ -13,10 +15,12 @@ use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 
 pub use asynchronous::AsyncNotice;
+pub use recovery::Recovered;
 pub use text::{DiscoveryItem, DiscoveryScope};
 
 use asynchronous::Events;
 use control::{Echo, Ping};
+use gaps::Recovery;
 use ring::Ring;
 use rx::Rx;
 use text::TextExchange;
@@ -88,6 +92,8 @@ pub struct Counters {
     pub bytes_sent: u64,
     /// Bytes received.
     pub bytes_received: u64,
+    /// What was lost or damaged and came again, at ErrorRecoveryLevel 1.
+    pub recovered: Recovered,
 }
 
 #[derive(Debug)]
@@ -118,7 +124,9 @@ pub(crate) struct ConnCore {
     login_out: Option<crate::login::Request>,
     /// Bytes of login text received since the last complete one.
     login_text: usize,
+    /// The next status to come. What is acknowledged may be less: [`Connection::acknowledged`].
     exp_stat_sn: StatSn,
+    recovery: Recovery,
     rx: Rx,
     /// Input that had to wait may go on: there may be bytes that no readiness announces again.
     pub(crate) resumed: bool,
@@ -168,6 +176,7 @@ impl<const N: usize> Connection<[u8; N]> {
                 login_out: None,
                 login_text: 0,
                 exp_stat_sn: StatSn(0),
+                recovery: Recovery::new(),
                 rx: Rx::new(),
                 resumed: false,
                 ring: Ring::new(),
@@ -182,6 +191,7 @@ impl<const N: usize> Connection<[u8; N]> {
                     pdus_received: 0,
                     bytes_sent: 0,
                     bytes_received: 0,
+                    recovered: Recovered::NONE,
                 },
                 trace: None,
             },
@@ -252,7 +262,8 @@ impl Connection {
     fn poll_timeout(&self) -> Option<Instant> {
         let t = &self.core.timers;
         let first = |timer: Option<(Instant, u64)>| timer.map(|(at, _)| at);
-        [t.login, first(t.progress), first(t.sending), t.idle, first(t.ping), t.text]
+        let recovery = self.core.recovery.deadline();
+        [t.login, first(t.progress), first(t.sending), t.idle, first(t.ping), t.text, recovery]
             .into_iter()
             .flatten()
             .min()
@@ -306,6 +317,7 @@ impl Connection {
         core.login_out = None;
         core.login_text = 0;
         core.exp_stat_sn = StatSn(0);
+        core.recovery.clear();
         core.max_send = 8192;
     }
 
@@ -344,6 +356,7 @@ impl Connection {
         self.core.ring.clear();
         self.core.timers = Timers::NONE;
         self.core.login_out = None;
+        self.core.recovery.clear();
     }
 
     /// Time passed: acts on every deadline that has come, of the connection and of the session. Calls before a deadline do nothing.
@@ -364,6 +377,8 @@ impl Connection {
             Some(Timer::Login)
         } else if due(self.core.timers.text) {
             Some(Timer::Text)
+        } else if self.recovery_expired(session, now) {
+            Some(Timer::Snack)
         } else {
             self.stalled(session, now)
         };

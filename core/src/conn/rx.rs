@@ -89,6 +89,13 @@ impl Rx {
         }
     }
 
+    /// The next byte is that of a header.
+    const fn end_pdu(&mut self) {
+        self.phase = Phase::Header;
+        self.got = 0;
+        self.place = Place::Nowhere;
+    }
+
     const fn header_len(&self) -> usize {
         if self.header_digest { BHS_LEN + DIGEST } else { BHS_LEN }
     }
@@ -102,7 +109,7 @@ impl Rx {
         !(matches!(self.phase, Phase::Header) && self.got == 0)
     }
 
-    fn bhs(&self) -> &Bhs {
+    pub(super) fn bhs(&self) -> &Bhs {
         self.header.first_chunk().unwrap_or(&[0; BHS_LEN])
     }
 }
@@ -273,7 +280,11 @@ impl Connection {
                         .split_at(usize::from(rx.trailer_len) - DIGEST);
                     rx.crc.update(padding);
                     if to_wire(rx.crc.clone().finish()) != digest {
-                        return Err(LostReason::Protocol(ProtocolError::DataDigest));
+                        rx.end_pdu();
+                        return match rx.pdu.take() {
+                            Some(pdu) => self.damaged(&pdu, session),
+                            None => Ok(()),
+                        };
                     }
                 }
                 self.pdu_complete(session, now)
@@ -362,10 +373,7 @@ impl Connection {
     }
 
     fn pdu_complete(&mut self, session: &mut Session, now: Instant) -> Result<(), LostReason> {
-        let rx = &mut self.core.rx;
-        rx.phase = Phase::Header;
-        rx.got = 0;
-        rx.place = Place::Nowhere;
+        self.core.rx.end_pdu();
         self.core.counters.pdus_received += 1;
         match self.core.rx.pdu.take() {
             Some(pdu) => self.process(&pdu, session, now),

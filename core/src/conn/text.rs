@@ -208,6 +208,7 @@ impl Connection {
         session: &Session,
         buffers: &(impl Buffers + ?Sized),
     ) -> Result<(), NoBuffer> {
+        let exp_stat_sn = self.acknowledged();
         let text = &mut self.core.text;
         text.state = State::Sent;
         let request = TextRequest {
@@ -218,7 +219,7 @@ impl Connection {
             initiator_task_tag: text.itt,
             transfer: text.transfer,
             cmd_sn: session.core.window.cmd_sn,
-            exp_stat_sn: self.core.exp_stat_sn,
+            exp_stat_sn,
         };
         let body_len = text.request;
         let body = if body_len > 0 { Body::Control { at: 0 } } else { Body::None };

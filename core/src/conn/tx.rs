@@ -1,6 +1,7 @@
 //! Sending: which PDU is next, and freezing it.
 
 use super::control::Ping;
+use super::recovery::Due;
 use super::ring::{Body, Draft, NoBuffer, RING};
 use super::{Connection, ConnectionState, Direction};
 use crate::buffers::Buffers;
@@ -9,7 +10,7 @@ use crate::session::{Burst, Session, TaskState};
 use crate::wire::{
     AhsLength, BHS_LEN, Bhs, DataOut, LogoutReason, LogoutRequest, NopOut, NopOutKind, ScsiCommand,
 };
-use crate::{DataSn, Instant};
+use crate::{DataSn, Instant, R2tSn};
 
 impl Connection {
     /// The most runs that [`poll_transmit`](Self::poll_transmit) is ever asked to show by the driver: three for each PDU of the ring.
@@ -34,6 +35,7 @@ impl Connection {
                             || !session.core.owing.is_empty()
                             || self.core.ping == Ping::Wanted
                             || self.core.text.is_wanted()
+                            || self.core.recovery.is_due(session)
                             || session.core.tmf.is_due()
                             || session.logout_due())
             }
@@ -121,11 +123,17 @@ impl Connection {
             return Ok(false);
         }
         if session.core.tmf.is_due() {
-            if let Some(request) = session.take_task_management(self.core.exp_stat_sn, now) {
+            if let Some(request) = session.take_task_management(self.acknowledged(), now) {
                 let mut bhs = [0; BHS_LEN];
                 request.emit(&mut bhs);
                 self.freeze_header(&bhs, buffers)?;
             }
+            return Ok(true);
+        }
+        if !self.core.recovery.is_idle()
+            && let Some(due) = self.next_recovery(session, now)
+        {
+            self.freeze_recovery(due, session, buffers)?;
             return Ok(true);
         }
         if let Some(initiator_task_tag) = self.take_ping(session, now) {
@@ -183,7 +191,7 @@ impl Connection {
             kind,
             data_segment_length: 0,
             cmd_sn: session.core.window.cmd_sn,
-            exp_stat_sn: self.core.exp_stat_sn,
+            exp_stat_sn: self.acknowledged(),
         };
         let mut bhs = [0; BHS_LEN];
         nop.emit(&mut bhs);
@@ -206,11 +214,35 @@ impl Connection {
             reason: LogoutReason::CloseSession,
             initiator_task_tag: logout.itt,
             cmd_sn: session.core.window.cmd_sn,
-            exp_stat_sn: self.core.exp_stat_sn,
+            exp_stat_sn: self.acknowledged(),
         };
         let mut bhs = [0; BHS_LEN];
         request.emit(&mut bhs);
         self.freeze_header(&bhs, buffers)
+    }
+
+    fn freeze_recovery(
+        &mut self,
+        due: Due,
+        session: &mut Session,
+        buffers: &(impl Buffers + ?Sized),
+    ) -> Result<(), NoBuffer> {
+        match due {
+            Due::Snack(request) => {
+                let mut bhs = [0; BHS_LEN];
+                request.emit(&mut bhs);
+                self.freeze_header(&bhs, buffers)
+            }
+            Due::Command(index) => {
+                // All of its data go again, too: those of the first time had no task to belong to.
+                self.core.ring.withdraw_data(index, |task| session.thawed(task));
+                session.step_out(index);
+                let slot = &mut session.slots[index];
+                slot.bursts.clear();
+                slot.r2t_sn = R2tSn(0);
+                self.freeze_command_pdu(index, session, buffers)
+            }
+        }
     }
 
     /// Sends a command with its immediate data, and lines up its unsolicited burst (RFC 7143 sections 4.2.5.2 and 13.11).
@@ -222,6 +254,21 @@ impl Connection {
     ) -> Result<(), NoBuffer> {
         session.core.queue.remove(&mut session.slots, index);
         session.core.live += 1;
+        let slot = &mut session.slots[index];
+        slot.state = TaskState::Active;
+        slot.cmd_sn =
+            if slot.immediate { session.core.window.cmd_sn } else { session.core.window.take() };
+        self.freeze_command_pdu(index, session, buffers)
+    }
+
+    /// The PDU of a command that has its number.
+    fn freeze_command_pdu(
+        &mut self,
+        index: u16,
+        session: &mut Session,
+        buffers: &(impl Buffers + ?Sized),
+    ) -> Result<(), NoBuffer> {
+        let exp_stat_sn = self.acknowledged();
         let negotiated = &session.core.negotiated;
         let (first_burst, initial_r2t) = (negotiated.first_burst_length, negotiated.initial_r2t);
         let immediate_data = negotiated.immediate_data;
@@ -239,11 +286,9 @@ impl Connection {
         slot.unsolicited =
             Burst { transfer: None, at: immediate, end: burst_end, data_sn: DataSn(0), arrival };
         slot.out_sent = immediate;
-        slot.state = TaskState::Active;
+        slot.out_end = burst_end;
         slot.frozen += 1;
         slot.order = arrival;
-        slot.cmd_sn =
-            if slot.immediate { session.core.window.cmd_sn } else { session.core.window.take() };
         let read_only = slot.out_len == 0;
         let command = ScsiCommand {
             immediate: slot.immediate,
@@ -258,7 +303,7 @@ impl Connection {
             initiator_task_tag: slot.itt,
             expected_data_transfer_length: if read_only { slot.in_len } else { slot.out_len },
             cmd_sn: slot.cmd_sn,
-            exp_stat_sn: self.core.exp_stat_sn,
+            exp_stat_sn,
             cdb: slot.cdb,
         };
         let mut bhs = [0; BHS_LEN];
@@ -280,6 +325,7 @@ impl Connection {
         session: &mut Session,
         buffers: &(impl Buffers + ?Sized),
     ) -> Result<(), NoBuffer> {
+        let exp_stat_sn = self.acknowledged();
         let task = session.slots.id(index);
         let slot = &mut session.slots[index];
         let itt = slot.itt;
@@ -301,7 +347,7 @@ impl Connection {
             transfer: burst.transfer,
             data_segment_length: len,
             initiator_task_tag: itt,
-            exp_stat_sn: self.core.exp_stat_sn,
+            exp_stat_sn,
             data_sn: burst.data_sn,
             buffer_offset: burst.at,
         };

@@ -376,6 +376,8 @@ pub struct TaskSlot {
     pub(crate) in_data_sn: DataSn,
     /// Data-Out: bytes put into PDUs so far, the unsolicited burst still to send (empty: `at == end`), the next R2TSN.
     pub(crate) out_sent: u32,
+    /// The end of the furthest Data-Out that was sent unasked or asked for.
+    pub(crate) out_end: u32,
     pub(crate) unsolicited: Burst,
     pub(crate) r2t_sn: R2tSn,
     pub(crate) ahs_len: u16,
@@ -423,6 +425,7 @@ impl TaskSlot {
             in_end: 0,
             in_data_sn: DataSn(0),
             out_sent: 0,
+            out_end: 0,
             unsolicited: Burst::EMPTY,
             r2t_sn: R2tSn(0),
             ahs_len: 0,
@@ -461,6 +464,7 @@ impl TaskSlot {
         self.in_end = 0;
         self.in_data_sn = DataSn(0);
         self.out_sent = 0;
+        self.out_end = 0;
         self.r2t_sn = R2tSn(0);
         self.unsolicited = Burst::EMPTY;
         self.bursts.clear();

@@ -17,8 +17,9 @@ use crate::text::{Limits, Negotiated};
 use crate::wire::{
     AsyncEvent, AsyncMessage, BHS_LEN, Bhs, Completion, DataIn, DataInStatus, InitiatorPdu,
     LogoutRequest, LogoutResponse, LogoutResponseCode, NopIn, NopInKind, Opcode, R2t, Reject,
-    RejectReason, ScsiCommand, ScsiResponse, ScsiResponseCode, TargetPdu, TaskManagementRequest,
-    TaskManagementResponse, TaskManagementResponseCode, TextRequest, TextResponse, TransferTag,
+    RejectReason, ScsiCommand, ScsiResponse, ScsiResponseCode, SnackRequest, TargetPdu,
+    TaskManagementRequest, TaskManagementResponse, TaskManagementResponseCode, TextRequest,
+    TextResponse, TransferTag,
 };
 use crate::{CmdSn, DataSn, Direction, Instant, R2tSn, StatSn, TargetTransferTag};
 
@@ -379,6 +380,17 @@ impl ScriptedTarget {
         }
     }
 
+    /// The next PDU of the inbox, which is a SNACK Request.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn expect_snack(&mut self) -> SnackRequest {
+        match self.expect().0 {
+            InitiatorPdu::SnackRequest(request) => request,
+            other => panic!("not a SNACK Request: {other:?}"),
+        }
+    }
+
     /// The next PDU of the inbox, which is a Logout Request.
     ///
     /// # Panics
@@ -472,6 +484,22 @@ impl ScriptedTarget {
         let (bhs, data) = extra.build(cause.as_ref(), stat_sn, window);
         self.show(&bhs, &data);
         let bytes = self.framer.frame(&bhs, &[], &data);
+        self.send_raw(&bytes);
+    }
+
+    /// Sends a PDU with this data segment, and turns over one bit behind its header: of data, padding or data digest.
+    ///
+    /// # Panics
+    /// If there are not so many bits.
+    pub fn send_damaged(&mut self, pdu: impl Into<TargetPdu>, data: &[u8], bit: usize) {
+        let mut bhs = [0; BHS_LEN];
+        pdu.into().emit(&mut bhs);
+        bhs[5..8].copy_from_slice(&(data.len() as u32).to_be_bytes()[1..]);
+        self.show(&bhs, data);
+        let mut bytes = self.framer.frame(&bhs, &[], data);
+        let header = if self.negotiated().header_digest == DigestKind::Crc32c { 52 } else { 48 };
+        let byte = bytes.get_mut(header + bit / 8).expect("the PDU has such a bit");
+        *byte ^= 1 << (bit % 8);
         self.send_raw(&bytes);
     }
 
