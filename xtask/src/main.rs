@@ -6,6 +6,7 @@
 //! cargo xtask ci --only clippy    one step (repeat the option for more)
 //! cargo xtask ci --keep-going     all steps even after a failure
 //! cargo xtask interop             the tests that need a real target or initiator
+//! cargo xtask conformance         the 368 rows of the conformance matrix
 //! ```
 //!
 //! A step is one row of the table in `ci/steps.rs`. What a step decides on its own (feature
@@ -15,6 +16,7 @@ extern crate alloc;
 
 mod checks;
 mod ci;
+mod conformance;
 mod features;
 mod interop;
 mod process;
@@ -41,6 +43,8 @@ enum Chore {
     Ci(ci::Options),
     /// Run only the tests that talk to a real peer (test targets named `peer_*`)
     Interop(interop::Options),
+    /// Run the conformance matrix and print a line for each row
+    Conformance(conformance::Options),
 }
 
 fn run(cli: &Cli) -> Result<(), Failure> {
@@ -51,6 +55,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         }
         Chore::Ci(options) => ci::run(&Workspace::load()?, options),
         Chore::Interop(options) => interop::run(&Workspace::load()?, options),
+        Chore::Conformance(options) => conformance::run(&Workspace::load()?, options),
     }
 }
 

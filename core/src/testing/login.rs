@@ -86,6 +86,9 @@ impl ScriptedTarget {
     /// Answers a Login Request.
     pub(super) fn log_in(&mut self, request: &LoginRequest, text: &[u8]) {
         self.exp_cmd_sn = request.cmd_sn;
+        if self.send_part() {
+            return;
+        }
         self.login.text.extend_from_slice(text);
         if request.is_continued {
             self.send_login(request, None, &[]);

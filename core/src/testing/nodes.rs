@@ -36,6 +36,9 @@ impl Node {
 impl ScriptedTarget {
     /// Answers a Text Request: SendTargets, in as many parts as it takes.
     pub(super) fn tell(&mut self, request: &TextRequest, text: &[u8]) {
+        if request.transfer.is_some() && self.send_part() {
+            return;
+        }
         if request.transfer.is_none() {
             self.text.clear();
             let wanted = text.strip_prefix(b"SendTargets=").and_then(|v| v.strip_suffix(&[0]));

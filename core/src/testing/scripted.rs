@@ -11,7 +11,9 @@ use super::disk::Service;
 use super::framer::{Framer, Pdu};
 use super::login::{LoginState, TargetChap};
 use super::nodes::Node;
-use super::script::{Do, Extra, Field, Happening, Outgoing, Piece, Script, ends_login, noise};
+use super::script::{
+    Do, Extra, Field, Happening, Outgoing, Piece, Script, continue_text, ends_login, noise,
+};
 use crate::digest::DigestKind;
 use crate::text::{Limits, Negotiated};
 use crate::wire::{
@@ -111,6 +113,8 @@ pub struct ScriptedTarget {
     pub(super) negotiated: Option<Negotiated>,
     /// The rest of an answer to a text request.
     pub(super) text: Vec<u8>,
+    /// A response whose text is spread over several, and the parts that were not sent.
+    parts: Option<(Bhs, VecDeque<Vec<u8>>)>,
     input: Framer,
     framer: Framer,
     /// The last SCSI Command, and what was received last.
@@ -142,6 +146,7 @@ impl ScriptedTarget {
             login: LoginState::NEW,
             negotiated: None,
             text: Vec::new(),
+            parts: None,
             input: Framer::new(DigestKind::None, DigestKind::None),
             framer: Framer::new(DigestKind::None, DigestKind::None),
             last_command: None,
@@ -432,6 +437,11 @@ impl ScriptedTarget {
                 act => pdu.apply(act),
             }
         }
+        let whole = pdu.bhs;
+        if let Some(parts) = pdu.spread() {
+            continue_text(&mut pdu.bhs);
+            self.parts = Some((whole, parts));
+        }
         let last_login = ends_login(&pdu.bhs);
         if pdu.copies > 0 {
             self.show(&pdu.bhs, &pdu.data);
@@ -447,6 +457,21 @@ impl ScriptedTarget {
             let acts = self.script.happens(Happening::LoggedIn);
             self.act(&acts, None);
         }
+    }
+
+    /// Sends the next part of a text that a script spreads over several responses; false if there is none.
+    pub(super) fn send_part(&mut self) -> bool {
+        let Some((mut bhs, mut parts)) = self.parts.take() else { return false };
+        let Some(part) = parts.pop_front() else { return false };
+        if !parts.is_empty() {
+            self.parts = Some((bhs, parts));
+            continue_text(&mut bhs);
+        }
+        let stat_sn = self.take_stat_sn();
+        Field::STAT_SN.set(&mut bhs, u64::from(stat_sn.0));
+        Field::DATA_SEGMENT_LENGTH.set(&mut bhs, part.len() as u64);
+        self.send_header(&bhs, &part);
+        true
     }
 
     /// Keeps in mind what goes out.

@@ -17,6 +17,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("iscsi-runtime-*", &["iscsi-core", "iscsi-disk"]),
     ("iscsi-tools", &["iscsi-*"]),
     ("iscsi-fault-proxy", &[]),
+    ("iscsi-conformance", &["iscsi-core", "iscsi-scsi", "iscsi-disk"]),
     ("iscsi-bench*", &["iscsi-*"]),
     ("iscsi-fuzz*", &["iscsi-*"]),
     ("xtask", &[]),

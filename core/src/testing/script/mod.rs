@@ -29,7 +29,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use field::Field;
-pub(super) use outgoing::{Outgoing, ends_login, noise};
+pub(super) use outgoing::{Outgoing, continue_text, ends_login, noise};
 pub use rule::{Do, End, Extra, Kind, Nth, Rule, When};
 
 use crate::Instant;

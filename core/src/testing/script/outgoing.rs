@@ -1,5 +1,6 @@
 //! A PDU on its way out, with what the rules make of it.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -17,6 +18,7 @@ pub(in crate::testing) struct Outgoing {
     pub(in crate::testing) bhs: Bhs,
     ahs: Vec<u8>,
     pub(in crate::testing) data: Vec<u8>,
+    pub(in crate::testing) spread: Vec<usize>,
     pad: u8,
     spoil: [bool; 2],
     reverse: bool,
@@ -40,6 +42,7 @@ impl Outgoing {
             bhs: *bhs,
             ahs: Vec::new(),
             data: data.to_vec(),
+            spread: Vec::new(),
             pad: 0,
             spoil: [false; 2],
             reverse: false,
@@ -83,6 +86,7 @@ impl Outgoing {
                 let text = [&self.data[..], bytes].concat();
                 self.set_data(text);
             }
+            Do::Spread(places) => self.spread.clone_from(places),
             Do::Pad(byte) => self.pad = *byte,
             Do::SpoilHeaderDigest => self.spoil[0] = true,
             Do::SpoilDataDigest => self.spoil[1] = true,
@@ -100,6 +104,23 @@ impl Outgoing {
             Do::Cut { at, end } => self.cut = Some((*at, *end)),
             _ => {}
         }
+    }
+
+    /// Keeps only the first part of a text; the others, if it is to be spread.
+    pub(in crate::testing) fn spread(&mut self) -> Option<VecDeque<Vec<u8>>> {
+        if self.spread.is_empty() {
+            return None;
+        }
+        let mut parts = VecDeque::new();
+        let mut from = 0;
+        for at in core::mem::take(&mut self.spread).into_iter().chain([self.data.len()]) {
+            let at = at.clamp(from, self.data.len());
+            parts.push_back(self.data[from..at].to_vec());
+            from = at;
+        }
+        let first = parts.pop_front().unwrap_or_default();
+        self.set_data(first);
+        Some(parts)
     }
 
     fn set_data(&mut self, data: Vec<u8>) {
@@ -221,4 +242,15 @@ pub(in crate::testing) fn ends_login(bhs: &Bhs) -> bool {
     wire::Opcode::of(bhs) == Some(wire::Opcode::LoginResponse)
         && bhs[36] == 0
         && bhs[1] & 0x83 == 0x83
+}
+
+/// Makes a Login or Text Response one that is continued.
+pub(in crate::testing) fn continue_text(bhs: &mut Bhs) {
+    if wire::Opcode::of(bhs) == Some(wire::Opcode::TextResponse) {
+        bhs[1] = 0x40;
+        Field::LUN.set(bhs, 0);
+        Field::TARGET_TRANSFER_TAG.set(bhs, 0x7e48);
+    } else {
+        bhs[1] = bhs[1] & !0x83 | 0x40;
+    }
 }

@@ -190,6 +190,9 @@ pub enum Do {
     DropKey(String),
     /// Adds these bytes to the text as they are.
     Text(Vec<u8>),
+    /// The text of a Login or Text Response is cut at these places and sent in as many responses, all but the last with C set; the initiator
+    /// has to ask for each.
+    Spread(Vec<usize>),
     /// Fills the padding with this byte instead of zeros.
     Pad(u8),
 
