@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::io;
 use std::time::Instant;
 
+use damage::Damage;
 use iscsi_core::config::Timeouts;
 use iscsi_core::{Config, IscsiName, LostReason, Lun, SessionState, Timer};
 use iscsi_fault_proxy::{Builder, Fault, FaultProxy, Way};
@@ -237,15 +238,8 @@ fn requests_of_many_threads_all_end_with_a_cut() {
 #[test]
 fn flipped_bits_do_not_get_through() {
     let target = target("127.0.0.1:0");
-    let (mut flips, mut sessions, mut failed, mut good) = (0, 0, 0, 0);
-    for seed in 0..6 {
-        let damage = damage::soak(target.addr(), &name(), Lun::ZERO, seed);
-        println!("seed {seed}: {damage:?}");
-        flips += damage.flips;
-        sessions += damage.sessions;
-        failed += damage.failed;
-        good += damage.good;
-    }
+    let Damage { flips, sessions, good, failed } =
+        damage::soaks(target.addr(), &name(), Lun::ZERO, 0..6);
     // Each failure ended a session; what a target found damaged of a write was tried again.
     assert!(sessions > 50 && failed > 50 && flips > sessions && good > 500);
 }

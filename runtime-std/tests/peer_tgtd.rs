@@ -2,10 +2,13 @@
 
 extern crate alloc;
 
+#[path = "support/damage.rs"]
+mod damage;
 #[path = "support/tgtd.rs"]
 mod tgtd;
 
 use alloc::sync::Arc;
+use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::process::ExitCode;
@@ -13,6 +16,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 use std::{env, thread};
 
+use damage::Damage;
 use iscsi_core::auth::{Chap, Secret};
 use iscsi_core::digest::DigestKind;
 use iscsi_core::text::Digests;
@@ -22,6 +26,7 @@ use iscsi_core::{
     SessionState, TaskManagement, Transfer,
 };
 use iscsi_disk::{Request, RequestError};
+use iscsi_fault_proxy::FaultProxy;
 use iscsi_runtime_std::{
     Client, Data, Disk, Error, Handle, LoginFailure, Options, Payload, SharedDisk, discover,
 };
@@ -52,6 +57,8 @@ const TESTS: &[(&str, Test)] = &[
     ("write_protected_disk", write_protected),
     ("killed_peer", killed),
     ("disks_after_a_lost_session", lost_session),
+    ("cut_in_a_transfer", cut),
+    ("flipped_bits_do_not_get_through", flipped_bits),
 ];
 
 struct Peer {
@@ -91,14 +98,16 @@ fn main() -> ExitCode {
 fn set_up() -> Tgtd {
     let mut tgtd = Tgtd::start();
     let open = Access::default();
-    for name in ["open", "queue", "dropped", "odd", "stream", "shared", "handle"] {
+    for name in ["open", "queue", "dropped", "odd", "stream", "shared", "handle", "cut"] {
         tgtd.add_target(name, &open);
     }
     tgtd.add_target("chap", &Access { incoming: Some(USER), outgoing: None });
     tgtd.add_target("mutual", &Access { incoming: Some(USER), outgoing: Some(TARGET_USER) });
-    tgtd.add_target("digests", &open);
-    tgtd.set("HeaderDigest", "CRC32C");
-    tgtd.set("DataDigest", "CRC32C");
+    for name in ["digests", "damaged"] {
+        tgtd.add_target(name, &open);
+        tgtd.set("HeaderDigest", "CRC32C");
+        tgtd.set("DataDigest", "CRC32C");
+    }
     tgtd.add_target("protected", &open);
     tgtd.protect();
     tgtd
@@ -248,7 +257,7 @@ fn discovery(peer: &Peer) {
     let find = |scope| find_at(peer.portal.clone(), scope);
     let all = find(DiscoveryScope::All);
     assert_eq!(all.bad, []);
-    assert_eq!(all.targets.len(), 11);
+    assert_eq!(all.targets.len(), 13);
     let open = all.targets.iter().find(|t| t.name == target_name("open")).unwrap();
     // tgtd tells the portals of the family by which it is asked.
     let portals: Vec<_> = open.portals.iter().map(ToString::to_string).collect();
@@ -472,6 +481,43 @@ fn liveness(peer: &Peer) {
     }
     assert_eq!(client.session().isid(), isid);
     client.logout().unwrap();
+}
+
+/// The address of the daemon for those who take no name.
+fn address(peer: &Peer) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, peer.port))
+}
+
+fn cut(peer: &Peer) {
+    let written = pattern(4 << 20, 31);
+    let mut read = vec![0; written.len()];
+    for seed in 0..10 {
+        let faults = FaultProxy::to(address(peer)).seed(seed);
+        let proxy = faults.cut_after_bytes(0..8 << 20).only_connections(0..=0).start().unwrap();
+        let config = peer.config("cut").build().unwrap();
+        let start = Instant::now();
+        let mut whole = || {
+            let client = Client::connect(config.clone(), proxy.addr().into())?;
+            let mut disk = Disk::open(client, lun())?;
+            disk.write_at(1000, &written)?;
+            disk.read_at(1000, &mut read)?;
+            disk.write_at(1000, &written)?;
+            Ok(disk)
+        };
+        let error = whole().map(drop).unwrap_err();
+        assert!(matches!(error, Error::Lost(LostReason::Eof) | Error::Io(_)), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(2), "seed {seed}: {:?}", start.elapsed());
+        // The next connection is left alone.
+        whole().unwrap().logout().unwrap();
+        assert!(read == written);
+        assert_eq!(proxy.counters().cuts, 1);
+    }
+}
+
+fn flipped_bits(peer: &Peer) {
+    let Damage { flips, sessions, good, failed } =
+        damage::soaks(address(peer), &target_name("damaged"), lun(), 0..4);
+    assert!(sessions > 20 && failed > 20 && flips > 50 && good > 200);
 }
 
 fn killed(_: &Peer) {

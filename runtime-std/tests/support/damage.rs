@@ -1,6 +1,7 @@
 //! A disk whose connection flips bits: whatever is reported as good is good.
 
 use core::net::SocketAddr;
+use core::ops::Range;
 use core::time::Duration;
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ use iscsi_runtime_std::{Client, Disk, Error};
 const SLOT: usize = 16 << 10;
 const SLOTS: usize = 48;
 
-/// How a run went.
+/// How runs went.
 #[derive(Debug, Default)]
 pub(crate) struct Damage {
     pub(crate) flips: u64,
@@ -23,12 +24,26 @@ pub(crate) struct Damage {
     pub(crate) failed: u32,
 }
 
-/// Random writes and reads with both digests through a proxy that flips a bit every 20 to 200 KiB of each way, logins excepted.
-/// Sessions that end are opened again.
+/// Several runs, one for each seed.
 ///
 /// # Panics
 /// If data that were reported as good are not.
-pub(crate) fn soak(target: SocketAddr, name: &IscsiName, lun: Lun, seed: u64) -> Damage {
+pub(crate) fn soaks(target: SocketAddr, name: &IscsiName, lun: Lun, seeds: Range<u64>) -> Damage {
+    let mut sum = Damage::default();
+    for seed in seeds {
+        let damage = soak(target, name, lun, seed);
+        println!("seed {seed}: {damage:?}");
+        sum.flips += damage.flips;
+        sum.sessions += damage.sessions;
+        sum.good += damage.good;
+        sum.failed += damage.failed;
+    }
+    sum
+}
+
+/// Random writes and reads with both digests through a proxy that flips a bit every 20 to 200 KiB of each way, logins excepted.
+/// Sessions that end are opened again.
+fn soak(target: SocketAddr, name: &IscsiName, lun: Lun, seed: u64) -> Damage {
     let every = 20 << 10..200 << 10;
     let proxy = FaultProxy::to(target)
         .seed(seed)
