@@ -5,8 +5,8 @@ mod support;
 use core::time::Duration;
 
 use iscsi_core::wire::{
-    Isid, R2t, ScsiCommand, TargetPdu, TaskManagementFunction as Function, TaskManagementRequest,
-    TaskManagementResponseCode as Response,
+    Isid, NopInKind, R2t, ScsiCommand, TargetPdu, TaskManagementFunction as Function,
+    TaskManagementRequest, TaskManagementResponseCode as Response,
 };
 use iscsi_core::{CmdSn, DataSn, InitiatorTaskTag, Lun, StatSn};
 use iscsi_scsi::block::{Read10, Write10};
@@ -289,4 +289,21 @@ fn a_numbered_function_waits_for_nothing_and_takes_its_number() {
     bench.send(0, numbered, &[]);
     assert_eq!(response(&mut bench, 0), Response::FunctionComplete);
     bench.read(0, &TestUnitReady.cdb()).1.assert_good();
+}
+
+/// The answer to the function goes out before the slot of the task is free again: only an update can tell that the window is open.
+#[test]
+fn a_window_that_an_abort_opens_is_told() {
+    let mut bench = Bench::new(|_| {});
+    *bench.target.quirks_mut() = Quirks { window: Some(1), ..Quirks::default() };
+    bench.login(0, &[]);
+    let command = bench.command(0, &Read10 { lba: 0, blocks: 1, ..Read10::default() }.cdb());
+    bench.send(0, command, &[]);
+    let request = request(&bench, 0, abort(&command));
+    bench.send(0, request, &[]);
+    assert_eq!(response(&mut bench, 0), Response::FunctionComplete);
+    let TargetPdu::NopIn(update) = bench.receive(0).pdu() else { panic!() };
+    assert_eq!(update.kind, NopInKind::Update);
+    assert_eq!(update.max_cmd_sn, command.cmd_sn.next());
+    bench.assert_silent(0);
 }

@@ -144,6 +144,8 @@ struct ConnCore {
     stat_sn: StatSn,
     exp_cmd_sn: CmdSn,
     max_cmd_sn: CmdSn,
+    /// The MaxCmdSN of the last PDU sent: what the initiator knows of the window.
+    told_max_cmd_sn: CmdSn,
     /// CmdSNs received ahead of `exp_cmd_sn`, by their low bits.
     ahead: [u64; AHEAD / 64],
     ahead_count: u16,
@@ -222,6 +224,7 @@ impl<const N: usize> TargetConnection<[TaskSlot; N]> {
                 stat_sn: StatSn(0),
                 exp_cmd_sn: CmdSn(0),
                 max_cmd_sn: CmdSn(0),
+                told_max_cmd_sn: CmdSn(0),
                 ahead: [0; AHEAD / 64],
                 ahead_count: 0,
                 held: 0,

@@ -5,7 +5,7 @@ use iscsi_core::wire::{
     AsyncMessage, BHS_LEN, Bhs, Completion, DataIn, DataInStatus, LogoutResponse, NopIn, NopInKind,
     R2t, Reject, ScsiResponse, ScsiResponseCode, ScsiStatus, TaskManagementResponse, TextResponse,
 };
-use iscsi_core::{DataSn, Direction, Instant, R2tSn, StatSn};
+use iscsi_core::{CmdSn, DataSn, Direction, Instant, R2tSn, StatSn};
 
 use super::control::Control;
 use super::pages::{AREA, PAGE, Run};
@@ -32,7 +32,16 @@ impl TargetConnection {
             && (!core.ring.is_empty()
                 || !core.control.is_empty()
                 || self.tasks.front(Line::Asking).is_some()
-                || self.tasks.front(Line::Ready).is_some())
+                || self.tasks.front(Line::Ready).is_some()
+                || self.has_opened())
+    }
+
+    /// The initiator knows only of a closed window, and tasks have ended without an answer that would say that it is open again.
+    fn has_opened(&self) -> bool {
+        let core = &self.core;
+        core.state == State::FullFeature
+            && core.told_max_cmd_sn.lt(core.exp_cmd_sn)
+            && core.exp_cmd_sn.le(core.max_cmd_sn)
     }
 
     /// Shows what is to be sent: freezes as many PDUs as the ring takes, then puts runs of bytes into `out`, in order,
@@ -80,12 +89,18 @@ impl TargetConnection {
             self.resume(target, now);
             return !self.core.control.is_empty();
         }
+        if self.has_opened() {
+            self.freeze_control(&Control::Update);
+            return true;
+        }
         false
     }
 
     #[inline]
     pub(super) fn push(&mut self, bhs: &Bhs, body: Body<'_>) {
         self.core.counters.pdus_sent += 1;
+        // Every PDU of a target has it there.
+        self.core.told_max_cmd_sn = CmdSn(u32::from_be_bytes([bhs[32], bhs[33], bhs[34], bhs[35]]));
         self.traced(Direction::Sent, bhs);
         self.core.ring.push(bhs, body, &self.core.bounce);
     }
