@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::digest::{DigestKind, crc32c, to_wire};
-use crate::wire::{BHS_LEN, Bhs, PduLengths};
+use crate::wire::{BHS_LEN, Bhs, Opcode, PduLengths};
 
 /// A PDU cut out of a byte stream.
 ///
@@ -29,7 +29,7 @@ pub struct Pdu {
     pub digests_match: bool,
 }
 
-/// Cuts a byte stream into PDUs.
+/// Cuts a byte stream into PDUs. Those of the login phase have no digests, whatever the stream has later.
 ///
 /// ```
 /// use iscsi_core::digest::DigestKind;
@@ -63,6 +63,10 @@ impl Framer {
         self.data = data;
     }
 
+    pub(super) const fn digests(&self) -> (DigestKind, DigestKind) {
+        (self.header, self.data)
+    }
+
     /// More of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.start);
@@ -75,11 +79,16 @@ impl Framer {
         self.bytes.len() - self.start
     }
 
+    fn lengths(&self, bhs: &Bhs) -> PduLengths {
+        let (header, data) = digests_of(bhs, self.header, self.data);
+        PduLengths::new(bhs, header, data)
+    }
+
     /// All bytes of the next PDU, once they are there.
     pub fn next_bytes(&mut self) -> Option<Vec<u8>> {
         let rest = &self.bytes[self.start..];
         let bhs = rest.first_chunk::<BHS_LEN>()?;
-        let total = BHS_LEN + PduLengths::new(bhs, self.header, self.data).total();
+        let total = BHS_LEN + self.lengths(bhs).total();
         let pdu = rest.get(..total)?.to_vec();
         self.start += total;
         Some(pdu)
@@ -90,7 +99,7 @@ impl Framer {
     pub fn next(&mut self) -> Option<Pdu> {
         let bytes = self.next_bytes()?;
         let bhs = *bytes.first_chunk::<BHS_LEN>()?;
-        let lengths = PduLengths::new(&bhs, self.header, self.data);
+        let lengths = self.lengths(&bhs);
         let (head, rest) = bytes.split_at(BHS_LEN + lengths.ahs);
         let (header_digest, rest) = rest.split_at(lengths.header_digest);
         let (segment, data_digest) = rest.split_at(lengths.data + lengths.padding);
@@ -112,16 +121,17 @@ impl Framer {
 
     /// As [`frame`](Self::frame), with padding of this byte.
     pub fn frame_padded(&self, bhs: &Bhs, ahs: &[u8], data: &[u8], pad: u8) -> Vec<u8> {
+        let (header, data_digest) = digests_of(bhs, self.header, self.data);
         let mut out = bhs.to_vec();
         out.extend_from_slice(ahs);
-        if self.header == DigestKind::Crc32c {
+        if header == DigestKind::Crc32c {
             let digest = to_wire(crc32c(&out));
             out.extend_from_slice(&digest);
         }
         let start = out.len();
         out.extend_from_slice(data);
         out.resize(out.len() + crate::wire::padding(data.len()), pad);
-        if self.data == DigestKind::Crc32c && !data.is_empty() {
+        if data_digest == DigestKind::Crc32c && !data.is_empty() {
             let digest = to_wire(crc32c(&out[start..]));
             out.extend_from_slice(&digest);
         }
@@ -134,5 +144,17 @@ impl Framer {
         let segment = BHS_LEN + ahs + header.map_or(0, |_| 4);
         let end = segment + data + crate::wire::padding(data);
         [header, (self.data == DigestKind::Crc32c && data > 0).then_some(end)]
+    }
+}
+
+/// The digests of one PDU on a connection with these digests: the login phase has none.
+pub(super) fn digests_of(
+    bhs: &Bhs,
+    header: DigestKind,
+    data: DigestKind,
+) -> (DigestKind, DigestKind) {
+    match Opcode::of(bhs) {
+        Some(Opcode::LoginRequest | Opcode::LoginResponse) => (DigestKind::None, DigestKind::None),
+        _ => (header, data),
     }
 }

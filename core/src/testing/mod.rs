@@ -5,6 +5,7 @@
 //!   [`Transport`](crate::driver::Transport) over two of them. [`PduFault`]s drop, repeat and swap whole PDUs.
 //! * [`StrictDriver`]: a runtime that calls [`pump`](crate::driver::pump) only when it was promised that there is something to do. It finds
 //!   lost wake-ups and hot loops, which a friendly test hides.
+//! * [`Tap`]: every byte and header that passes the initiator's end of a link, in order.
 //! * [`Memory`]: buffers of many tasks that notice every access beyond a task.
 //! * [`ScriptedTarget`]: the other side, PDU by PDU or as a small disk in memory, with CHAP and SendTargets.
 //! * [`script`]: what the other side does otherwise than an honest target would, as a list of rules.
@@ -27,6 +28,7 @@ mod rng;
 pub mod script;
 mod scripted;
 mod strict;
+mod tap;
 mod told;
 mod wire;
 
@@ -44,5 +46,6 @@ pub use rng::Rng;
 pub use script::{Do, End, Extra, Field, Kind, Nth, Rule, Script, When};
 pub use scripted::{Entry, ScriptedTarget};
 pub use strict::StrictDriver;
+pub use tap::Tap;
 pub use told::Told;
 pub use wire::{Link, Wire};

@@ -7,8 +7,10 @@ use core::time::Duration;
 
 use super::framer::Framer;
 use super::rng::Rng;
+use super::tap::learn;
 use crate::Instant;
 use crate::digest::DigestKind;
+use crate::wire::{BHS_LEN, Opcode};
 
 /// What a [`Pipe`] does to the bytes that go through it. Chances are in 1/1000 per write.
 ///
@@ -22,7 +24,9 @@ use crate::digest::DigestKind;
 pub struct Faults {
     /// The bytes arrive in pieces, cut anywhere.
     pub split: u16,
-    /// A piece arrives up to this much later than it was written.
+    /// Every piece arrives this much later than it was written: half a round trip.
+    pub latency: Duration,
+    /// A piece arrives up to this much later on top of that.
     pub delay: Duration,
     /// Nothing arrives for [`stall_time`](Self::stall_time).
     pub stall: u16,
@@ -40,6 +44,7 @@ impl Faults {
     /// An ideal pipe.
     pub const NONE: Self = Self {
         split: 0,
+        latency: Duration::ZERO,
         delay: Duration::ZERO,
         stall: 0,
         stall_time: Duration::ZERO,
@@ -52,6 +57,7 @@ impl Faults {
     pub fn network(rng: &mut Rng) -> Self {
         Self {
             split: [0, 100, 500, 1000][rng.below(4) as usize],
+            latency: Duration::ZERO,
             delay: Duration::from_micros([0, 50, 5_000][rng.below(3) as usize]),
             stall: [0, 0, 20][rng.below(3) as usize],
             stall_time: Duration::from_millis(300),
@@ -140,6 +146,8 @@ pub struct Pipe {
     relieved: u64,
     refused: bool,
     filter: Option<Filter>,
+    /// The digests that a login response in this pipe chose, until the other direction was told.
+    learned: Option<(DigestKind, DigestKind)>,
 }
 
 impl Pipe {
@@ -158,6 +166,7 @@ impl Pipe {
             relieved: 0,
             refused: false,
             filter: None,
+            learned: None,
         }
     }
 
@@ -167,7 +176,8 @@ impl Pipe {
     }
 
     /// Faults of whole PDUs from now on: pairs of the PDU's number, the next one being 0, and what happens to it. Must be set between
-    /// two PDUs, with the digests that are in force then.
+    /// two PDUs, with the digests that are in force then; on a fresh [`Link`](super::Link) these are none, and the digests that its login
+    /// negotiates are followed.
     pub fn set_pdu_faults(
         &mut self,
         faults: &[(u64, PduFault)],
@@ -176,6 +186,17 @@ impl Pipe {
     ) {
         let framer = Framer::new(header, data);
         self.filter = Some(Filter { framer, passed: 0, faults: faults.to_vec(), held: None });
+    }
+
+    /// The digests of the full feature phase, for the filter of whole PDUs.
+    pub(super) const fn set_digests(&mut self, header: DigestKind, data: DigestKind) {
+        if let Some(filter) = &mut self.filter {
+            filter.framer.set_digests(header, data);
+        }
+    }
+
+    pub(super) const fn take_learned(&mut self) -> Option<(DigestKind, DigestKind)> {
+        self.learned.take()
     }
 
     /// Bytes written since the beginning.
@@ -200,7 +221,12 @@ impl Pipe {
         match self.filter.take() {
             None => self.put(bytes, now),
             Some(mut filter) => {
+                let before = filter.framer.digests();
                 let changed = filter.change(bytes);
+                let after = filter.framer.digests();
+                if before != after {
+                    self.learned = Some(after);
+                }
                 self.filter = Some(filter);
                 self.put(&changed, now);
             }
@@ -245,7 +271,8 @@ impl Pipe {
 
     fn segment(&mut self, piece: &[u8], now: Instant) {
         let delay = self.rng.below(self.faults.delay.as_micros() as u64 + 1);
-        let mut at = self.last_at.max(now + Duration::from_micros(delay));
+        let arrival = now + self.faults.latency + Duration::from_micros(delay);
+        let mut at = self.last_at.max(arrival);
         if self.faults.split > 0 {
             // What arrives at the same time is read as one.
             at = at + Duration::from_micros(1);
@@ -276,7 +303,9 @@ impl Pipe {
         }
         if n > 0 {
             self.under_way -= n;
-            if core::mem::take(&mut self.refused) {
+            // A filter may have put more under way than the window.
+            if self.refused && self.under_way < self.faults.window {
+                self.refused = false;
                 self.relieved += 1;
             }
             return Ok(Some(n));
@@ -334,10 +363,21 @@ impl Pipe {
 }
 
 impl Filter {
+    /// Learns the digests of the PDUs that come after the login.
+    fn follow(&mut self, pdu: &[u8]) {
+        let Some((bhs, text)) = pdu.split_first_chunk::<BHS_LEN>() else { return };
+        if Opcode::of(bhs) == Some(Opcode::LoginResponse) {
+            let mut digests = self.framer.digests();
+            learn(text, &mut digests);
+            self.framer.set_digests(digests.0, digests.1);
+        }
+    }
+
     fn change(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         self.framer.push(bytes);
         while let Some(pdu) = self.framer.next_bytes() {
+            self.follow(&pdu);
             let number = self.passed;
             self.passed += 1;
             let fault = self.faults.iter().find(|(n, _)| *n == number).map(|(_, fault)| *fault);

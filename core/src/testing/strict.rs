@@ -1,14 +1,15 @@
 //! A runtime that does nothing without a reason.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use super::clock::Clock;
 use super::wire::Link;
 use crate::auth::Entropy;
 use crate::driver::{RecvBuf, pump};
 use crate::{
-    AsyncNotice, Buffers, Connection, ConnectionState, DiscoveryItem, InlineConnection, LostReason,
-    Session, Wants,
+    AsyncNotice, Buffers, Connection, ConnectionState, DiscoveryItem, InlineConnection, Instant,
+    LostReason, Session, Wants,
 };
 
 /// How many PDUs one call of the driver may receive.
@@ -45,6 +46,7 @@ pub struct StrictDriver {
     idle_turns: u32,
     turns: u64,
     seed: u64,
+    peeks: bool,
 }
 
 impl StrictDriver {
@@ -62,6 +64,7 @@ impl StrictDriver {
             idle_turns: 0,
             turns: 0,
             seed,
+            peeks: false,
         }
     }
 
@@ -79,6 +82,11 @@ impl StrictDriver {
     /// The application has asked the session for something: this is a reason for the next turn.
     pub const fn touch(&mut self) {
         self.touched = true;
+    }
+
+    /// Before each turn asks twice what is to be sent, and panics if the answers differ or [`pump`] then sends something else.
+    pub const fn set_peeking(&mut self, peeks: bool) {
+        self.peeks = peeks;
     }
 
     /// Calls of [`pump`] so far.
@@ -158,9 +166,17 @@ impl StrictDriver {
         self.seen_relieved = relieved;
         self.turns += 1;
         let mut wire = link.initiator(clock);
+        let peeked = self.peeks.then(|| self.peek(buffers, now));
+        if peeked.is_some() {
+            wire.watch();
+        }
         let before = (self.connection.state(), self.connection.counters());
         let (connection, session) = (&mut *self.connection, &mut *self.session);
         let result = pump(connection, session, buffers, &mut self.scratch, &mut wire, now, BUDGET);
+        if let Some(peeked) = peeked.filter(|peeked| !peeked.is_empty()) {
+            let sent = wire.take_shown().unwrap_or_default();
+            assert!(peeked == sent, "seed {}: sent something else than was shown", self.seed);
+        }
         self.refused = wire.refused();
         // After an error of the transport the engine has closed the connection.
         self.wants = result.unwrap_or_else(|_| self.connection.wants(&self.session));
@@ -182,8 +198,20 @@ impl StrictDriver {
         true
     }
 
+    /// What is to be sent now, asked for twice.
+    fn peek(&mut self, buffers: &impl Buffers, now: Instant) -> Vec<u8> {
+        let mut ask = || {
+            let mut runs: [&[u8]; Connection::MAX_RUNS] = [&[]; Connection::MAX_RUNS];
+            let shown = self.connection.poll_transmit(&mut self.session, buffers, &mut runs, now);
+            runs[..shown].concat()
+        };
+        let (first, second) = (ask(), ask());
+        assert!(first == second, "seed {}: showed other bytes when asked again", self.seed);
+        first
+    }
+
     /// When time alone is a reason for the next turn.
-    pub fn deadline(&self) -> Option<crate::Instant> {
+    pub fn deadline(&self) -> Option<Instant> {
         self.connection.wants(&self.session).deadline
     }
 

@@ -1,10 +1,13 @@
 //! Two pipes, and one end of them as a transport.
 
+use alloc::vec::Vec;
+
 use super::clock::Clock;
 use super::pipe::{Faults, Pipe, Reset};
 use super::rng::Rng;
-use crate::Instant;
+use super::tap::Tap;
 use crate::driver::Transport;
+use crate::{Direction, Instant};
 
 /// Both directions of a connection.
 ///
@@ -20,6 +23,8 @@ pub struct Link {
     pub to_target: Pipe,
     /// What the target sends.
     pub to_initiator: Pipe,
+    /// Who looks on at the initiator's end.
+    pub tap: Option<Tap>,
 }
 
 impl Link {
@@ -28,6 +33,7 @@ impl Link {
         Self {
             to_target: Pipe::new(to_target, rng.fork()),
             to_initiator: Pipe::new(to_initiator, rng.fork()),
+            tap: None,
         }
     }
 
@@ -41,12 +47,12 @@ impl Link {
 
     /// The initiator's end, now.
     pub const fn initiator<'a>(&'a mut self, clock: &Clock) -> Wire<'a> {
-        Wire::new(&mut self.to_target, &mut self.to_initiator, clock)
+        Wire::new(&mut self.to_target, &mut self.to_initiator, self.tap.as_mut(), clock)
     }
 
     /// The target's end, now.
     pub const fn target<'a>(&'a mut self, clock: &Clock) -> Wire<'a> {
-        Wire::new(&mut self.to_initiator, &mut self.to_target, clock)
+        Wire::new(&mut self.to_initiator, &mut self.to_target, None, clock)
     }
 }
 
@@ -70,11 +76,41 @@ pub struct Wire<'a> {
     received: u64,
     refused: bool,
     calls: u64,
+    tap: Option<&'a mut Tap>,
+    /// What the first call of `send` showed, if that is of interest.
+    shown: Option<Vec<u8>>,
+    watched: bool,
 }
 
 impl<'a> Wire<'a> {
-    const fn new(output: &'a mut Pipe, input: &'a mut Pipe, clock: &Clock) -> Self {
-        Self { output, input, now: clock.now(), sent: 0, received: 0, refused: false, calls: 0 }
+    const fn new(
+        output: &'a mut Pipe,
+        input: &'a mut Pipe,
+        tap: Option<&'a mut Tap>,
+        clock: &Clock,
+    ) -> Self {
+        Self {
+            output,
+            input,
+            now: clock.now(),
+            sent: 0,
+            received: 0,
+            refused: false,
+            calls: 0,
+            tap,
+            shown: None,
+            watched: false,
+        }
+    }
+
+    /// Keeps what the first call of `send` shows.
+    pub(super) const fn watch(&mut self) {
+        self.watched = true;
+    }
+
+    /// What the first call of `send` showed since [`watch`](Self::watch).
+    pub(super) const fn take_shown(&mut self) -> Option<Vec<u8>> {
+        self.shown.take()
     }
 
     /// Bytes sent through this value.
@@ -105,10 +141,19 @@ impl Transport for Wire<'_> {
 
     fn send(&mut self, runs: &[&[u8]]) -> Result<Option<usize>, Reset> {
         self.call();
+        if core::mem::take(&mut self.watched) {
+            self.shown = Some(runs.concat());
+        }
         let mut total = 0;
         for run in runs {
             let n = self.output.write(run, self.now)?.unwrap_or(0);
             total += n;
+            if let Some(tap) = &mut self.tap {
+                tap.see(Direction::Sent, &run[..n], self.now);
+            }
+            if let Some((header, data)) = self.output.take_learned() {
+                self.input.set_digests(header, data);
+            }
             if n < run.len() {
                 break;
             }
@@ -128,7 +173,12 @@ impl Transport for Wire<'_> {
             }
             match self.input.read(slice, self.now) {
                 Ok(Some(0)) => end = true,
-                Ok(Some(n)) => total += n,
+                Ok(Some(n)) => {
+                    total += n;
+                    if let Some(tap) = &mut self.tap {
+                        tap.see(Direction::Received, &slice[..n], self.now);
+                    }
+                }
                 Ok(None) => {}
                 Err(reset) if total == 0 => return Err(reset),
                 Err(_) => {}
