@@ -44,9 +44,8 @@ pub struct TargetConfig {
     pub auth: Option<Chap>,
     /// The same for discovery.
     pub discovery_auth: Option<Chap>,
-    /// The operational parameters offered. The engine has one connection per session and error recovery level 0,
-    /// whatever stands
-    /// here.
+    /// The operational parameters offered. The engine has one connection per session, whatever stands here. ErrorRecoveryLevel is 0 unless set
+    /// to 1: then what was lost or damaged is sent and asked for again.
     pub limits: Limits,
     /// How long a login may take.
     pub login_timeout: Duration,
@@ -80,7 +79,7 @@ impl TargetConfig {
     pub(crate) fn effective_limits(&self) -> Limits {
         Limits {
             max_connections: 1,
-            error_recovery_level: 0,
+            error_recovery_level: self.limits.error_recovery_level.min(1),
             max_outstanding_r2t: self.limits.max_outstanding_r2t.clamp(1, MAX_OUTSTANDING_R2T),
             task_reporting: TaskReportings::EMPTY,
             iscsi_protocol_level: self.limits.iscsi_protocol_level.map(|level| level.min(2)),

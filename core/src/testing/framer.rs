@@ -139,7 +139,7 @@ impl Framer {
     }
 
     /// Where the header digest and the data digest of such a PDU are, if it has them.
-    pub(super) fn digests(&self, ahs: usize, data: usize) -> [Option<usize>; 2] {
+    pub(super) fn digest_places(&self, ahs: usize, data: usize) -> [Option<usize>; 2] {
         let header = (self.header == DigestKind::Crc32c).then_some(BHS_LEN + ahs);
         let segment = BHS_LEN + ahs + header.map_or(0, |_| 4);
         let end = segment + data + crate::wire::padding(data);

@@ -2,7 +2,8 @@
 //!
 //! * [`Clock`] and [`Rng`]: time that only jumps, and randomness that can be repeated.
 //! * [`Pipe`] and [`Wire`]: a byte stream that splits, delays, stalls, cuts and flips bits, and a
-//!   [`Transport`](crate::driver::Transport) over two of them. [`PduFault`]s drop, repeat and swap whole PDUs.
+//!   [`Transport`](crate::driver::Transport) over two of them. [`PduFault`]s drop, repeat and swap whole PDUs;
+//!   [`Pipe::damage_data`] flips bits that only the data digest covers.
 //! * [`StrictDriver`]: a runtime that calls [`pump`](crate::driver::pump) only when it was promised that there is something to do. It finds
 //!   lost wake-ups and hot loops, which a friendly test hides.
 //! * [`Tap`]: every byte and header that passes the initiator's end of a link, in order.
@@ -15,6 +16,7 @@
 //! Everything here is bounded: a run that does not come to an end panics, and says the seed with which it can be repeated.
 
 mod clock;
+mod damage;
 mod disk;
 mod framer;
 mod login;

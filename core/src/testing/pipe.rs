@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use super::damage::{Damage, list};
 use super::framer::Framer;
 use super::rng::Rng;
 use super::tap::learn;
@@ -114,6 +115,7 @@ struct Filter {
     passed: u64,
     faults: Vec<(u64, PduFault)>,
     held: Option<Vec<u8>>,
+    damage: Option<Damage>,
 }
 
 /// One direction of a byte stream.
@@ -185,7 +187,24 @@ impl Pipe {
         data: DigestKind,
     ) {
         let framer = Framer::new(header, data);
-        self.filter = Some(Filter { framer, passed: 0, faults: faults.to_vec(), held: None });
+        let faults = faults.to_vec();
+        self.filter = Some(Filter { framer, passed: 0, faults, held: None, damage: None });
+    }
+
+    /// From now on, turns over one bit in `per_mille` of 1000 PDUs with a data segment, only in data, padding or data digest: the stream stays
+    /// framed. Must be set between two PDUs, with the digests that are in force then; ends the faults of whole PDUs.
+    pub fn damage_data(&mut self, per_mille: u16, header: DigestKind, data: DigestKind) {
+        self.set_pdu_faults(&[], header, data);
+        let damage = Damage::new(self.rng.fork(), per_mille, header, data);
+        if let Some(filter) = &mut self.filter {
+            filter.damage = Some(damage);
+        }
+    }
+
+    /// How many PDUs of each kind [`damage_data`](Self::damage_data) has damaged.
+    pub fn damaged(&self) -> Vec<(&'static str, u64)> {
+        let damage = self.filter.as_ref().and_then(|filter| filter.damage.as_ref());
+        damage.map_or_else(Vec::new, |damage| list(&damage.counts))
     }
 
     /// The digests of the full feature phase, for the filter of whole PDUs.
@@ -303,9 +322,8 @@ impl Pipe {
         }
         if n > 0 {
             self.under_way -= n;
-            // A filter may have put more under way than the window.
-            if self.refused && self.under_way < self.faults.window {
-                self.refused = false;
+            // A filter lets whole PDUs through, which may be more than the window.
+            if self.under_way < self.faults.window && core::mem::take(&mut self.refused) {
                 self.relieved += 1;
             }
             return Ok(Some(n));
@@ -376,8 +394,11 @@ impl Filter {
     fn change(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         self.framer.push(bytes);
-        while let Some(pdu) = self.framer.next_bytes() {
+        while let Some(mut pdu) = self.framer.next_bytes() {
             self.follow(&pdu);
+            if let Some(damage) = &mut self.damage {
+                damage.damage(&mut pdu);
+            }
             let number = self.passed;
             self.passed += 1;
             let fault = self.faults.iter().find(|(n, _)| *n == number).map(|(_, fault)| *fault);

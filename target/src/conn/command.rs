@@ -244,6 +244,8 @@ impl TargetConnection {
                 end: limit.max(immediate),
                 got: 0,
                 data_sn: 0,
+                r2t_sn: 0,
+                tries: 0,
             });
             task.r2t_at = limit.max(immediate).min(task.total);
         }
@@ -288,7 +290,7 @@ impl TargetConnection {
             return;
         }
         if task.work.is_data_out() && task.is_good() {
-            if task.r2t_at < task.r2t_end {
+            if task.asks() {
                 if !task.bursts.is_full() {
                     self.tasks.push(Line::Asking, index);
                 }
@@ -351,6 +353,7 @@ impl TargetConnection {
         task.ending = ending;
         // Nothing more is asked for.
         task.r2t_at = task.r2t_end;
+        task.lost.clear();
         if let Work::Staged { run } = task.work {
             self.core.staging_pages.give(run);
             task.work = Work::Status;
@@ -366,6 +369,7 @@ impl TargetConnection {
         }
         task.work = Work::Status;
         task.r2t_at = task.r2t_end;
+        task.lost.clear();
         task.aborted = true;
         if task.held {
             task.held = false;

@@ -83,7 +83,7 @@ impl TargetConnection {
 impl Task {
     /// The burst that a Data-Out belongs to.
     #[inline]
-    fn burst(&mut self, data_out: &DataOut) -> Option<&mut Burst> {
+    pub(super) fn burst(&mut self, data_out: &DataOut) -> Option<&mut Burst> {
         match data_out.transfer {
             None => self.unsolicited.as_mut(),
             Some(transfer) => {

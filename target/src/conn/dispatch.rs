@@ -1,7 +1,7 @@
 //! What each PDU of the initiator means: where its data segment goes, and what changes once it is whole.
 
-use iscsi_core::Instant;
-use iscsi_core::wire::{InitiatorPdu, RejectReason, SnackKind};
+use iscsi_core::wire::{InitiatorPdu, RejectReason};
+use iscsi_core::{Instant, StatSn};
 
 use super::command::damaged_data;
 use super::rx::Placement;
@@ -29,6 +29,7 @@ impl TargetConnection {
             InitiatorPdu::DataOut(data_out) => Some(self.begin_data_out(data_out, target, now)),
             InitiatorPdu::NopOut(nop) => self.begin_nop_out(nop),
             InitiatorPdu::TextRequest(text) => self.begin_text(text),
+            InitiatorPdu::SnackRequest(_) if self.core.again.is_full() => None,
             _ => Some(Placement::NOWHERE),
         }
     }
@@ -53,6 +54,7 @@ impl TargetConnection {
         if !intact {
             self.reject(RejectReason::DataDigestError, target, now);
             match (pdu, placement.task) {
+                (_, Some(index)) if self.core.level_1 => self.data_out_lost(pdu, index),
                 (_, Some(index)) => self.fail_task(index, damaged_data()),
                 // Everything else was not received at all.
                 _ => {
@@ -60,6 +62,10 @@ impl TargetConnection {
                     return;
                 }
             }
+        }
+        if self.core.level_1 {
+            let bhs = self.core.rx.bhs();
+            self.acknowledge(StatSn(u32::from_be_bytes([bhs[28], bhs[29], bhs[30], bhs[31]])));
         }
         match pdu {
             InitiatorPdu::ScsiCommand(command) => {
@@ -82,13 +88,7 @@ impl TargetConnection {
             }
             InitiatorPdu::TextRequest(request) => self.text(request, target, now),
             InitiatorPdu::LogoutRequest(request) => self.logout(request, target, now),
-            InitiatorPdu::SnackRequest(snack) => match snack.kind {
-                // Acknowledges what error recovery level 0 has forgotten long ago.
-                SnackKind::DataAck { .. } => {
-                    self.reject(RejectReason::InvalidDataAck, target, now);
-                }
-                _ => self.reject(RejectReason::SnackReject, target, now),
-            },
+            InitiatorPdu::SnackRequest(snack) => self.snack(snack, target, now),
             InitiatorPdu::LoginRequest(_) => {
                 self.reject(RejectReason::ProtocolError, target, now);
             }

@@ -300,6 +300,7 @@ impl TargetConnection {
         );
         core.ring.header_digest = negotiated.header_digest;
         core.ring.data_digest = negotiated.data_digest;
+        core.level_1 = negotiated.error_recovery_level > 0;
         core.acceptor = Acceptor::IDLE;
         self.start_idle_timer(target, now);
     }

@@ -6,6 +6,7 @@ mod data_out;
 mod dispatch;
 mod login;
 mod pages;
+mod recovery;
 mod ring;
 mod rx;
 mod task;
@@ -28,6 +29,7 @@ use crate::target::Target;
 use control::{Control, Timers};
 use login::Acceptor;
 use pages::{AREA, Pages, Run};
+use recovery::{AGAIN, Again, KEPT, Kept};
 use ring::Ring;
 use rx::Rx;
 use task::TaskTable;
@@ -142,6 +144,12 @@ struct ConnCore {
     control: Deque<Control, CONTROL_QUEUE>,
     text: TextExchange,
     stat_sn: StatSn,
+    /// ErrorRecoveryLevel 1 was negotiated.
+    level_1: bool,
+    /// Statuses that are not acknowledged, in their order.
+    kept: Deque<Kept, KEPT>,
+    /// SNACKs to be served.
+    again: Deque<Again, AGAIN>,
     exp_cmd_sn: CmdSn,
     max_cmd_sn: CmdSn,
     /// The MaxCmdSN of the last PDU sent: what the initiator knows of the window.
@@ -203,7 +211,7 @@ pub struct TargetConnection<T: ?Sized = [TaskSlot]> {
 pub type InlineTargetConnection<const N: usize> = TargetConnection<[TaskSlot; N]>;
 
 impl<const N: usize> TargetConnection<[TaskSlot; N]> {
-    /// A closed connection. It needs 4 to 250 slots; anything else does not compile. The value has about 150 KiB.
+    /// A closed connection. It needs 4 to 250 slots; anything else does not compile. The value has about 180 KiB.
     pub const fn new() -> Self {
         const { assert!(N >= 4 && N <= task::MAX_SLOTS, "4 to 250 task slots") };
         Self {
@@ -222,6 +230,9 @@ impl<const N: usize> TargetConnection<[TaskSlot; N]> {
                 control: Deque::new(),
                 text: TextExchange::IDLE,
                 stat_sn: StatSn(0),
+                level_1: false,
+                kept: Deque::new(),
+                again: Deque::new(),
                 exp_cmd_sn: CmdSn(0),
                 max_cmd_sn: CmdSn(0),
                 told_max_cmd_sn: CmdSn(0),
@@ -363,6 +374,9 @@ impl TargetConnection {
         core.control.clear();
         core.text = TextExchange::IDLE;
         core.stat_sn = StatSn(1);
+        core.level_1 = false;
+        core.kept.clear();
+        core.again.clear();
         core.ahead = [0; AHEAD / 64];
         core.ahead_count = 0;
         core.held = 0;
@@ -420,6 +434,7 @@ impl TargetConnection {
             target.end_session(nexus);
         }
         self.tasks.reset();
+        self.core.again.clear();
         self.core.held = 0;
         self.core.waiting = None;
         self.core.staging_pages = Pages::EMPTY;

@@ -12,7 +12,7 @@ use iscsi_core::wire::{
 use iscsi_core::{Direction, Instant};
 
 use super::pages::AREA;
-use super::{EndReason, State, TargetConnection};
+use super::{EndReason, Ending, State, TargetConnection};
 use crate::target::Target;
 
 const DIGEST: usize = 4;
@@ -79,6 +79,8 @@ pub(super) struct Rx {
     at: u32,
     crc: Crc32c,
     pdu: Option<InitiatorPdu>,
+    /// The data segment does not do, unless it turns out to be damaged.
+    failed: Option<Ending>,
     sink: [u8; SINK],
 }
 
@@ -100,6 +102,7 @@ impl Rx {
             at: 0,
             crc: Crc32c::new(),
             pdu: None,
+            failed: None,
             sink: [0; SINK],
         }
     }
@@ -353,7 +356,9 @@ impl TargetConnection {
             let task = rx.placement.task;
             // The rest has no place any more.
             rx.placement = Placement { task, ..Placement::NOWHERE };
-            if let Some(index) = task {
+            if core.level_1 {
+                rx.failed = Some(ending);
+            } else if let Some(index) = task {
                 self.fail_task(index, ending);
             }
         }
@@ -517,7 +522,11 @@ impl TargetConnection {
         rx.got = 0;
         let placement = core::mem::replace(&mut rx.placement, Placement::NOWHERE);
         let pdu = rx.pdu.take();
+        let failed = rx.failed.take().filter(|_| intact);
         self.core.counters.pdus_received += 1;
+        if let (Some(ending), Some(index)) = (failed, placement.task) {
+            self.fail_task(index, ending);
+        }
         if let Some(pdu) = pdu {
             self.process(&pdu, &placement, intact, target, now);
         }

@@ -55,6 +55,18 @@ pub(crate) struct Burst {
     /// Bytes received.
     pub(crate) got: u32,
     pub(crate) data_sn: u32,
+    pub(crate) r2t_sn: u32,
+    /// How often its bytes have been asked for again.
+    pub(crate) tries: u8,
+}
+
+/// Data-Out that arrived damaged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lost {
+    pub(crate) at: u32,
+    pub(crate) end: u32,
+    /// How often they will have been asked for again.
+    pub(crate) tries: u8,
 }
 
 /// How a task ends.
@@ -106,6 +118,9 @@ pub(crate) struct Task {
     pub(crate) sequence: u32,
     pub(crate) data_sn: u32,
     pub(crate) work: Work,
+    /// What the Data-In are made of, and how many of them the initiator has acknowledged.
+    pub(crate) origin: Work,
+    pub(crate) acknowledged: u32,
     pub(crate) lun: Lun,
     pub(crate) cdb: [u8; 16],
     /// The unsolicited burst is not complete.
@@ -115,6 +130,8 @@ pub(crate) struct Task {
     pub(crate) r2t_end: u32,
     pub(crate) r2t_sn: u32,
     pub(crate) bursts: Vec<Burst, MAX_BURSTS>,
+    /// To be asked for again.
+    pub(crate) lost: Vec<Lost, MAX_BURSTS>,
     pub(crate) ending: Ending,
     /// When a delayed status may go.
     pub(crate) due: Option<Instant>,
@@ -144,6 +161,8 @@ impl Task {
         sequence: 0,
         data_sn: 0,
         work: Work::Status,
+        origin: Work::Status,
+        acknowledged: 0,
         lun: Lun::ZERO,
         cdb: [0; 16],
         unsolicited: None,
@@ -151,6 +170,7 @@ impl Task {
         r2t_end: 0,
         r2t_sn: 0,
         bursts: Vec::new(),
+        lost: Vec::new(),
         ending: Ending::GOOD,
         due: None,
     };
@@ -323,6 +343,8 @@ impl TaskTable {
         task.sequence = 0;
         task.data_sn = 0;
         task.work = Work::Status;
+        task.origin = Work::Status;
+        task.acknowledged = 0;
         task.unsolicited = None;
         task.r2t_at = 0;
         task.r2t_end = 0;
@@ -357,6 +379,7 @@ impl TaskTable {
         task.itt = InitiatorTaskTag::RESERVED;
         task.generation = task.generation.wrapping_add(1);
         task.bursts.clear();
+        task.lost.clear();
         task.next = free;
         self.free = index;
         self.live -= 1;

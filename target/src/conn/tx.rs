@@ -31,6 +31,7 @@ impl TargetConnection {
         core.state != State::Closed
             && (!core.ring.is_empty()
                 || !core.control.is_empty()
+                || !core.again.is_empty()
                 || self.tasks.front(Line::Asking).is_some()
                 || self.tasks.front(Line::Ready).is_some()
                 || self.has_opened())
@@ -75,6 +76,11 @@ impl TargetConnection {
             self.resume(target, now);
             return true;
         }
+        if !self.core.again.is_empty() {
+            let moved = self.freeze_again(target);
+            self.resume(target, now);
+            return moved;
+        }
         if let Some(index) = self.tasks.front(Line::Asking) {
             self.freeze_r2t(index, target, now);
             return true;
@@ -116,6 +122,7 @@ impl TargetConnection {
         let (exp_cmd_sn, max_cmd_sn) = (self.core.exp_cmd_sn, self.core.max_cmd_sn);
         let mut bhs = [0; BHS_LEN];
         let mut body = Body::None;
+        let stat_sn = self.core.stat_sn;
         match *control {
             Control::Echo { itt, len, run } => {
                 if let Some(run) = run {
@@ -179,6 +186,14 @@ impl TargetConnection {
                 .emit(&mut bhs);
             }
         }
+        if self.core.stat_sn != stat_sn {
+            match body {
+                Body::Inline(data) => self.keep(stat_sn, &bhs, data, None),
+                Body::None => self.keep(stat_sn, &bhs, &[], None),
+                // Too large to be kept.
+                Body::Area { .. } | Body::Disk { .. } => {}
+            }
+        }
         self.push(&bhs, body);
     }
 
@@ -206,41 +221,59 @@ impl TargetConnection {
         let backwards = target.quirks.r2t_backwards;
         let tag = self.tasks.tag(index);
         let task = &mut self.tasks[index];
-        if task.r2t_at >= task.r2t_end || task.bursts.len() >= allowed || task.bursts.is_full() {
+        if !task.asks() || task.bursts.len() >= allowed || task.bursts.is_full() {
             self.tasks.pop(Line::Asking);
             let task = &self.tasks[index];
-            if task.r2t_at >= task.r2t_end && !task.awaits_data() {
+            if !task.asks() && !task.awaits_data() {
                 self.advance(index, target, now);
             }
             return;
         }
-        let len = (task.r2t_end - task.r2t_at).min(most);
-        let start = if backwards { task.r2t_end - len } else { task.r2t_at };
-        if backwards {
-            task.r2t_end = start;
+        let (start, len, tries) = if let Some(lost) = task.lost.first_mut() {
+            // What arrived damaged goes first.
+            let (start, tries) = (lost.at, lost.tries);
+            let len = (lost.end - start).min(most);
+            lost.at += len;
+            if lost.at == lost.end {
+                task.lost.remove(0);
+            }
+            (start, len, tries)
         } else {
-            task.r2t_at += len;
-        }
-        let r2t_sn = R2tSn(task.r2t_sn);
-        task.r2t_sn = task.r2t_sn.wrapping_add(1);
-        let burst = Burst { tag, at: start, start, end: start + len, got: 0, data_sn: 0 };
+            let len = (task.r2t_end - task.r2t_at).min(most);
+            let start = if backwards { task.r2t_end - len } else { task.r2t_at };
+            if backwards {
+                task.r2t_end = start;
+            } else {
+                task.r2t_at += len;
+            }
+            (start, len, 0)
+        };
+        let r2t_sn = task.r2t_sn;
+        task.r2t_sn = r2t_sn.wrapping_add(1);
+        let end = start + len;
+        let burst = Burst { tag, at: start, start, end, got: 0, data_sn: 0, r2t_sn, tries };
         // There is room: it was checked above.
         let _ = task.bursts.push(burst);
-        let done = task.r2t_at >= task.r2t_end || task.bursts.len() >= allowed;
+        if !task.asks() || task.bursts.len() >= allowed {
+            self.tasks.pop(Line::Asking);
+        }
+        self.push_r2t(index, &burst);
+    }
+
+    /// The R2T for a burst.
+    pub(super) fn push_r2t(&mut self, index: u16, burst: &Burst) {
+        let task = &self.tasks[index];
         let r2t = R2t {
             lun: task.lun,
             initiator_task_tag: task.itt,
-            target_transfer_tag: tag,
+            target_transfer_tag: burst.tag,
             stat_sn: self.core.stat_sn,
             exp_cmd_sn: self.core.exp_cmd_sn,
             max_cmd_sn: self.core.max_cmd_sn,
-            r2t_sn,
-            buffer_offset: start,
-            desired_data_transfer_length: len,
+            r2t_sn: R2tSn(burst.r2t_sn),
+            buffer_offset: burst.start,
+            desired_data_transfer_length: burst.end - burst.start,
         };
-        if done {
-            self.tasks.pop(Line::Asking);
-        }
         let mut bhs = [0; BHS_LEN];
         r2t.emit(&mut bhs);
         self.push(&bhs, Body::None);
@@ -274,29 +307,20 @@ impl TargetConnection {
     fn freeze_read(&mut self, index: u16, at: u64, target: &mut Target<'_>) -> bool {
         let task = &self.tasks[index];
         let Some(unit) = task.unit else { return true };
-        let left = task.total - task.done;
-        let burst_left = self.core.negotiated.max_burst_length - task.sequence;
-        let max_send = match target.quirks.data_in_length {
-            Some(limit) => limit.clamp(4, self.core.max_send),
-            None => self.core.max_send,
-        };
-        let mut len = left.min(burst_left).min(max_send);
+        let (left, sequence) = (task.total - task.done, task.sequence);
         let from = at + u64::from(task.done);
         let Some(device) = target.units.get_mut(usize::from(unit)) else { return true };
         // A digest must be that of the bytes that are sent, and a disk may change what it lent.
-        let lends =
-            self.core.ring.data_digest == DigestKind::None && device.disk().lend(from, 1).is_some();
+        let lends = self.core.ring.data_digest == DigestKind::None
+            && !self.core.level_1
+            && device.disk().lend(from, 1).is_some();
         let mut run = None;
-        if !lends {
-            len = len.min(COPY as u32);
-        }
-        if len < left.min(burst_left) {
-            // All but the last PDU of a sequence are whole words (RFC 7143 section 11.7.7).
-            len &= !3;
-        }
+        let most = if lends { u32::MAX } else { COPY as u32 };
+        let len = self.cut_read(left, sequence, most, target);
         if !lends {
             let Some(pages) = self.core.bounce_pages.take(len as usize) else { return false };
             let area = self.core.bounce.get_mut(pages.at()..pages.at() + len as usize);
+            let Some(device) = target.units.get_mut(usize::from(unit)) else { return true };
             if let Err(error) = device.disk_mut().read(from, area.unwrap_or_default()) {
                 self.core.bounce_pages.give(pages);
                 self.fail_task(index, error.into());
@@ -310,6 +334,30 @@ impl TargetConnection {
         };
         self.freeze_data_in(index, len, body, target);
         true
+    }
+
+    /// The length of the next Data-In of a read: `left` bytes are to be sent, `sequence` bytes of the current sequence were.
+    fn cut_read(&self, left: u32, sequence: u32, most: u32, target: &Target<'_>) -> u32 {
+        let burst_left = self.core.negotiated.max_burst_length - sequence;
+        let max_send = match target.quirks.data_in_length {
+            Some(limit) => limit.clamp(4, self.core.max_send),
+            None => self.core.max_send,
+        };
+        let len = left.min(burst_left).min(max_send).min(most);
+        // All but the last PDU of a sequence are whole words (RFC 7143 section 11.7.7).
+        if len < left.min(burst_left) { len & !3 } else { len }
+    }
+
+    /// The length of the next Data-In when nothing is lent.
+    pub(super) fn cut(&self, work: Work, left: u32, sequence: u32, target: &Target<'_>) -> u32 {
+        match work {
+            Work::Reply => left.min(self.cut_reply()),
+            _ => self.cut_read(left, sequence, COPY as u32, target),
+        }
+    }
+
+    fn cut_reply(&self) -> u32 {
+        self.core.max_send.min(self.core.negotiated.max_burst_length) & !3
     }
 
     /// Makes the data of a command that tells something, and freezes the one Data-In that they fit into.
@@ -345,7 +393,7 @@ impl TargetConnection {
     /// Freezes everything in a page: one Data-In, or several for an initiator that takes little at once.
     fn freeze_page(&mut self, index: u16, run: Run, target: &Target<'_>) {
         let (total, mut done) = (self.tasks[index].total, 0);
-        let most = self.core.max_send.min(self.core.negotiated.max_burst_length) & !3;
+        let most = self.cut_reply();
         while done < total {
             let len = (total - done).min(most);
             let at = run.at() + done as usize;
@@ -359,6 +407,9 @@ impl TargetConnection {
     #[inline]
     fn freeze_data_in(&mut self, index: u16, len: u32, body: Body<'_>, target: &Target<'_>) {
         let task = &mut self.tasks[index];
+        if task.data_sn == 0 {
+            task.origin = task.work;
+        }
         let offset = task.done;
         task.done += len;
         task.sequence += len;
@@ -372,6 +423,8 @@ impl TargetConnection {
         let initiator_task_tag = task.itt;
         let collapse = is_last && !target.quirks.separate_status;
         let residual = task.residual();
+        let acknowledge = self.ask_to_acknowledge(index, is_final && !is_last);
+        let source = if collapse { self.source(index) } else { None };
         let status = collapse.then(|| {
             self.tasks.pop(Line::Ready);
             self.release(index);
@@ -379,7 +432,7 @@ impl TargetConnection {
         });
         let data_in = DataIn {
             is_final,
-            acknowledge: None,
+            acknowledge,
             status,
             data_segment_length: len,
             initiator_task_tag,
@@ -390,6 +443,9 @@ impl TargetConnection {
         };
         let mut bhs = [0; BHS_LEN];
         data_in.emit(&mut bhs);
+        if let Some(status) = &status {
+            self.keep(status.stat_sn, &bhs, &[], source);
+        }
         self.push(&bhs, body);
         if is_last && !collapse {
             self.tasks[index].work = Work::Status;
@@ -423,14 +479,16 @@ impl TargetConnection {
             ..Completion::GOOD
         };
         let initiator_task_tag = task.itt;
+        let source = self.source(index);
         self.tasks.pop(Line::Ready);
         self.release(index);
+        let stat_sn = self.take_stat_sn();
         let response = ScsiResponse {
             response: ScsiResponseCode::CompletedAtTarget(completion),
             data_segment_length: len as u32,
             initiator_task_tag,
             snack_tag: None,
-            stat_sn: self.take_stat_sn(),
+            stat_sn,
             exp_cmd_sn: self.core.exp_cmd_sn,
             max_cmd_sn: self.core.max_cmd_sn,
         };
@@ -440,6 +498,7 @@ impl TargetConnection {
             0 => Body::None,
             _ => Body::Inline(sense.get(..len).unwrap_or_default()),
         };
+        self.keep(stat_sn, &bhs, sense.get(..len).unwrap_or_default(), source);
         self.push(&bhs, body);
     }
 }

@@ -139,7 +139,7 @@ impl Outgoing {
     /// The bytes of one copy.
     fn bytes(&self, framer: &Framer) -> Vec<u8> {
         let mut out = framer.frame_padded(&self.bhs, &self.ahs, &self.data, self.pad);
-        let digests = framer.digests(self.ahs.len(), self.data.len());
+        let digests = framer.digest_places(self.ahs.len(), self.data.len());
         for (place, spoil) in digests.into_iter().zip(self.spoil) {
             if let Some(place) = place {
                 if self.reverse {

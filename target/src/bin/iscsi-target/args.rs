@@ -37,6 +37,7 @@ pub(crate) struct Args {
     pub(crate) data_digest: Digests,
     pub(crate) chap: Option<Account>,
     pub(crate) mutual: Option<Account>,
+    pub(crate) error_recovery_level: u8,
     pub(crate) verbose: bool,
 }
 
@@ -84,6 +85,7 @@ impl Args {
             data_digest: digests(matches, "data-digest"),
             chap: account("chap", "secret-file"),
             mutual: account("mutual-user", "mutual-secret-file"),
+            error_recovery_level: matches.get_one("error-recovery-level").copied().unwrap_or(0),
             verbose: matches.get_flag("verbose"),
         }
     }
@@ -203,6 +205,14 @@ fn command() -> Command {
                 .help("The target's secret: the first line of this file"),
         )
         .arg(
+            Arg::new("error-recovery-level")
+                .long("error-recovery-level")
+                .value_name("LEVEL")
+                .default_value("0")
+                .value_parser(value_parser!(u8).range(0..=1))
+                .help("The highest ErrorRecoveryLevel to agree to: 0, or 1 to mend damaged data"),
+        )
+        .arg(
             Arg::new("verbose")
                 .long("verbose")
                 .short('v')
@@ -252,11 +262,15 @@ mod tests {
             "--ram 1M --target nonsense",
             "--ram 1M --header-digest sometimes",
             "--ram 1M --data-digest crc32c",
+            "--ram 1M --error-recovery-level 2",
         ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");
         }
         assert!(parse("--ram 1M --chap user --secret-file x").unwrap().chap.is_some());
+        assert_eq!(parse("--ram 1M").unwrap().error_recovery_level, 0);
+        let args = parse("--ram 1M --error-recovery-level 1").unwrap();
+        assert_eq!(args.error_recovery_level, 1);
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn run(args: Args) -> Result<(), Failure> {
     let mut config = TargetConfig::new(args.target);
     config.limits.header_digest = args.header_digest;
     config.limits.data_digest = args.data_digest;
+    config.limits.error_recovery_level = args.error_recovery_level;
     config.auth = match &args.chap {
         Some(account) => Some(credentials(account, args.mutual.as_ref())?),
         None => None,
