@@ -7,6 +7,7 @@ use iscsi_core::testing::Rig;
 use iscsi_core::text::{Digests, Limits};
 use iscsi_core::wire::{
     BHS_LEN, Bhs, Completion, InitiatorPdu, RejectReason, ScsiCommand, SnackKind,
+    TaskManagementResponseCode,
 };
 use iscsi_core::{
     Command, LostReason, Lun, ProtocolError, Recovered, SessionState, TaskId, Timer, Transfer,
@@ -243,4 +244,54 @@ fn j_02_a_rejected_data_out_leaves_the_task() {
     let response = rig.target.response(&command, Completion::GOOD);
     rig.send(response, &[]);
     assert!(rig.outcome(task).is_good());
+}
+
+#[test]
+fn a_command_that_is_being_aborted_is_not_sent_again() {
+    let (mut rig, task, command, _) = writing(1, true, 512);
+    let now = rig.clock.now();
+    rig.driver.session.abort(task, now).unwrap();
+    rig.driver.touch();
+    rig.run();
+    let request = rig.target.expect_task_management();
+    rig.target.checks = false;
+    rig.target.exp_cmd_sn = command.cmd_sn;
+    let reject = rig.target.reject(RejectReason::DataDigestError);
+    rig.send(reject, &header(&command));
+    assert!(rig.target.inbox.is_empty());
+    let managed = rig.target.managed(&request, TaskManagementResponseCode::FunctionComplete);
+    rig.send(managed, &[]);
+    assert_eq!(rig.lost(task), Some(LostReason::Aborted));
+}
+
+#[test]
+fn detached_writes_serve_recovery_r2ts() {
+    let (mut rig, task, command, _) = writing(1, false, 1024);
+    rig.driver.session.detach(task).unwrap();
+    for r2t_sn in 0..2 {
+        let r2t = rig.target.r2t(&command, r2t_sn, 0, 1024);
+        rig.send(r2t, &[]);
+        expect_burst(&mut rig, 0, 1024);
+    }
+    let response = rig.target.response(&command, Completion::GOOD);
+    rig.send(response, &[]);
+    assert!(rig.end(task).is_none() && !rig.driver.session.holds(task));
+}
+
+#[test]
+fn revoked_writes_that_are_asked_for_again_drop_the_connection() {
+    let (mut rig, task, command, _) = writing(1, false, 1024);
+    let first = rig.target.r2t(&command, 0, 0, 1024);
+    rig.send(first, &[]);
+    expect_burst(&mut rig, 0, 1024);
+    let now = rig.clock.now();
+    let (connection, session) = rig.driver.ask();
+    connection.revoke(task, session, now).unwrap();
+    rig.memory.take(task);
+    rig.run();
+    rig.target.expect_task_management();
+    let again = rig.target.r2t(&command, 1, 0, 512);
+    rig.send(again, &[]);
+    assert_eq!(rig.state(), SessionState::Failed(LostReason::NoBuffer));
+    assert!(rig.target.inbox.is_empty());
 }

@@ -52,6 +52,11 @@ impl Connection {
                 let waits = matches!(nop.kind, NopInKind::Ping(_)) && self.core.echo.is_some();
                 Ok((!waits).then_some(Place::Nowhere))
             }
+            TargetPdu::TextResponse(text)
+                if self.core.recovery.enabled && self.is_repeated(text.stat_sn) =>
+            {
+                Ok(Some(Place::Nowhere))
+            }
             TargetPdu::TextResponse(text) => self.place_of_text(text).map(Some),
             TargetPdu::R2t(_)
             | TargetPdu::TaskManagementResponse(_)

@@ -29,7 +29,7 @@ use super::gaps::{Ack, Gap, Missing, State, TRIES};
 use super::rx::Place;
 use super::{Connection, ConnectionState};
 use crate::error::{LostReason, ProtocolError};
-use crate::session::{Session, TaskEnd, TaskOutcome};
+use crate::session::{Session, TaskEnd, TaskOutcome, TaskState};
 use crate::wire::{
     Bhs, Completion, DataIn, NopInKind, Opcode, R2t, Reject, RejectReason, ScsiResponseCode,
     SnackKind, SnackRequest, TargetPdu,
@@ -557,6 +557,9 @@ impl Connection {
         }
         let task = session.slots.id(index);
         let slot = &session.slots[index];
+        if slot.state != TaskState::Active {
+            return false;
+        }
         // A command that counts as received stays: an R2T or a status follows (RFC 7143 section 7.8).
         if !slot.immediate && slot.cmd_sn.lt(session.core.window.exp_cmd_sn) {
             return true;
@@ -589,6 +592,9 @@ impl Connection {
                 Missing::Command(task) => {
                     // The task's own deadline holds.
                     gap.state = State::Waiting;
+                    if session.slots.live(task)?.state != TaskState::Active {
+                        return None;
+                    }
                     self.core.counters.recovered.commands += 1;
                     return Some(Due::Command(task.index() as u16));
                 }
