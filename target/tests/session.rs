@@ -191,7 +191,9 @@ fn silence_is_broken_by_a_ping_that_must_be_answered() {
     bench.advance(Duration::from_secs(1));
     let TargetPdu::NopIn(nop) = bench.receive(0).pdu() else { panic!() };
     let NopInKind::Ping(transfer) = nop.kind else { panic!() };
-    bench.clients[0].take_status(nop.stat_sn);
+    // It tells the next StatSN and does not take it (RFC 7143 section 11.19.2).
+    assert_eq!(nop.stat_sn, bench.clients[0].stat_sn);
+    bench.read(0, &TestUnitReady.cdb());
     let answer = |transfer| NopOut {
         kind: NopOutKind::PingResponse(transfer),
         data_segment_length: 0,
@@ -204,7 +206,7 @@ fn silence_is_broken_by_a_ping_that_must_be_answered() {
     // The next one stays without an answer; a wrong one does not count.
     bench.advance(Duration::from_secs(5));
     let TargetPdu::NopIn(nop) = bench.receive(0).pdu() else { panic!() };
-    bench.clients[0].take_status(nop.stat_sn);
+    assert_eq!(nop.stat_sn, bench.clients[0].stat_sn);
     let wrong = TransferTag { lun: Lun::ZERO, target_transfer_tag: TargetTransferTag(1) };
     bench.send(0, answer(wrong), &[]);
     assert_eq!(bench.rejected(0), RejectReason::ProtocolError);

@@ -199,8 +199,9 @@ impl TargetConnection {
 
     fn emit_nop_in(&mut self, kind: NopInKind, len: usize, bhs: &mut Bhs) {
         let stat_sn = match kind {
-            NopInKind::Update => self.core.stat_sn,
-            _ => self.take_stat_sn(),
+            NopInKind::PingResponse(_) => self.take_stat_sn(),
+            // What answers nothing tells the next number and does not take it (RFC 7143 section 11.19.2).
+            NopInKind::Ping(_) | NopInKind::Update => self.core.stat_sn,
         };
         NopIn {
             kind,
