@@ -62,3 +62,20 @@ fn what_is_missing_of_a_revoked_read_is_still_asked_for() {
     assert!(!rig.driver.session.holds(task) && rig.end(task).is_none());
     assert_eq!(rig.state(), SessionState::LoggedIn);
 }
+
+#[test]
+fn a_replica_that_comes_twice_may_find_its_task_ended() {
+    let mut rig = rig();
+    let task = rig.submit(&Command::new(Lun::ZERO, &[0x28; 10], Transfer::In(1024)), &[]);
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    let first = rig.target.data_in(&command, 0, 0);
+    let last = rig.target.last_data_in(&command, 1, 512);
+    rig.send(last, &[2; 512]);
+    rig.target.expect_snack();
+    for _ in 0..2 {
+        rig.send(first, &[1; 512]);
+    }
+    assert!(rig.outcome(task).is_good());
+    assert_eq!(rig.state(), SessionState::LoggedIn);
+}

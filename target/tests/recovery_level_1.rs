@@ -2,12 +2,15 @@
 //! connects again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use iscsi_core::auth::Entropy;
 use iscsi_core::config::Timeouts;
 use iscsi_core::digest::DigestKind;
 use iscsi_core::driver::RecvBuf;
-use iscsi_core::testing::{Clock, Disk as Cdb, Faults, Link, Memory, Rng, StrictDriver, Told};
+use iscsi_core::testing::{
+    Clock, Disk as Cdb, Faults, Link, Memory, PduFault, Rng, StrictDriver, Told,
+};
 use iscsi_core::text::{Digests, Limits};
 use iscsi_core::wire::ScsiStatus;
 use iscsi_core::{
@@ -266,11 +269,32 @@ impl Sum {
     }
 }
 
-fn play(seed: u64, tasks: u64, sum: &mut Sum) {
+/// What happens to the PDUs of a run.
+#[derive(Clone, Copy, PartialEq)]
+enum Trouble {
+    /// Data arrive damaged, both ways.
+    Damage,
+    /// What the target sends arrives twice, or after the PDU that follows it.
+    Disorder,
+}
+
+/// PDUs of the target that are repeated or swapped: never two in a row.
+fn disorder(rng: &mut Rng) -> Vec<(u64, PduFault)> {
+    let mut faults = Vec::new();
+    let mut number = 0;
+    while number < 6_000 {
+        number += 2 + rng.below(40);
+        faults.push((number, pick(rng, &[PduFault::Repeat, PduFault::Swap])));
+    }
+    faults
+}
+
+fn play(seed: u64, tasks: u64, trouble: Trouble, sum: &mut Sum) {
     let mut rng = Rng::new(seed);
     let mut config = TargetConfig::new(IscsiName::new("iqn.2001-04.com.example:disk").unwrap());
     config.limits = limits(&mut rng);
-    config.nop_interval = None;
+    // A ping brings what waits to be overtaken.
+    config.nop_interval = (trouble == Trouble::Disorder).then_some(Duration::from_secs(1));
     let mut disk = RamDisk::new(vec![0; DISK], BLOCK as u32).unwrap();
     let mut units = [LogicalUnit::new(0, &mut disk, "pair")];
     let mut sessions = [const { NexusSlot::EMPTY }; 2];
@@ -322,8 +346,15 @@ fn play(seed: u64, tasks: u64, sum: &mut Sum) {
     pair.told.clear();
     let (header, data) = (negotiated.header_digest, DigestKind::Crc32c);
     let link = pair.link.as_mut().unwrap();
-    link.to_target.damage_data(DAMAGED, header, data);
-    link.to_initiator.damage_data(DAMAGED, header, data);
+    match trouble {
+        Trouble::Damage => {
+            link.to_target.damage_data(DAMAGED, header, data);
+            link.to_initiator.damage_data(DAMAGED, header, data);
+        }
+        Trouble::Disorder => {
+            link.to_initiator.set_pdu_faults(&disorder(&mut pair.rng), header, data);
+        }
+    }
 
     let mut model = vec![0; DISK];
     let mut running: BTreeMap<u64, (TaskId, Job)> = BTreeMap::new();
@@ -350,6 +381,11 @@ fn play(seed: u64, tasks: u64, sum: &mut Sum) {
         running.retain(|_, (task, job)| !pair.check(*task, job, &mut model));
         if started >= tasks && running.len() == before {
             pair.run();
+            if trouble == Trouble::Disorder {
+                let deadline = pair.connection.wants().deadline.unwrap();
+                pair.clock.jump_to(deadline);
+                pair.run();
+            }
             running.retain(|_, (task, job)| !pair.check(*task, job, &mut model));
             let wants = pair.driver.wants();
             assert!(running.len() < before || before == 0, "seed {seed}: stands still, {wants:?}");
@@ -358,6 +394,10 @@ fn play(seed: u64, tasks: u64, sum: &mut Sum) {
     assert_eq!(pair.connects, 1, "seed {seed}");
     sum.tasks += started;
     sum.add(&pair);
+    if trouble == Trouble::Disorder {
+        // The answer to a logout would be the last PDU: nothing overtakes it.
+        return;
+    }
     pair.driver.session.logout(pair.clock.now()).unwrap();
     pair.driver.touch();
     pair.run();
@@ -370,7 +410,7 @@ fn ten_thousand_damaged_pdus_cost_no_connection() {
     let first = Rng::from_env(0).seed();
     let mut sum = Sum::default();
     for seed in first..first + runs {
-        play(seed, 200, &mut sum);
+        play(seed, 200, Trouble::Damage, &mut sum);
     }
     let total: u64 = sum.damaged.values().sum();
     println!("{total} PDUs damaged in {runs} runs of {} tasks: {:#?}", sum.tasks, sum.damaged);
@@ -387,4 +427,18 @@ fn ten_thousand_damaged_pdus_cost_no_connection() {
         assert!(sum.damaged[&("to target", kind)] >= 100, "{kind}: {:?}", sum.damaged);
     }
     assert!(sum.recovered["recovery R2Ts"] >= 100, "{:?}", sum.recovered);
+}
+
+#[test]
+fn repeated_and_overtaken_pdus_cost_no_connection() {
+    let runs = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
+    let first = Rng::from_env(50_000).seed();
+    let mut sum = Sum::default();
+    for seed in first..first + runs {
+        play(seed, 100, Trouble::Disorder, &mut sum);
+    }
+    println!("{runs} runs of {} tasks: {:#?}", sum.tasks, sum.recovered);
+    for kind in ["Data-In", "SCSI Response"] {
+        assert!(sum.recovered[kind] > 0, "{kind}: {:?}", sum.recovered);
+    }
 }

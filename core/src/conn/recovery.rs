@@ -580,7 +580,7 @@ impl Connection {
 /// Sending and time.
 impl Connection {
     /// What is to be sent next for recovery.
-    pub(super) fn next_recovery(&mut self, session: &Session, now: Instant) -> Option<Due> {
+    pub(super) fn next_recovery(&mut self, session: &mut Session, now: Instant) -> Option<Due> {
         let recovery = &mut self.core.recovery;
         recovery.prune(|task| session.slots.live(task).is_some());
         if let Some(index) = recovery.next_wanted() {
@@ -598,11 +598,12 @@ impl Connection {
                     self.core.counters.recovered.commands += 1;
                     return Some(Due::Command(task.index() as u16));
                 }
-                Missing::Data(task) | Missing::R2t(task) | Missing::Held(task) => SnackKind::Data {
-                    initiator_task_tag: session.slots.live(task)?.itt,
-                    beg_run: gap.from,
-                    run_length,
-                },
+                Missing::Data(task) | Missing::R2t(task) | Missing::Held(task) => {
+                    // What is asked for may come twice: the second may find its task ended.
+                    session.bury(task.index() as u16);
+                    let initiator_task_tag = session.slots.live(task)?.itt;
+                    SnackKind::Data { initiator_task_tag, beg_run: gap.from, run_length }
+                }
                 Missing::Status(_) => SnackKind::Status { beg_run: StatSn(gap.from), run_length },
             };
             self.core.counters.recovered.snacks += 1;
