@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,8 +26,19 @@ pub(crate) enum Order {
 /// Reaches a connection's thread.
 #[derive(Debug)]
 pub(crate) struct Control {
-    orders: Mutex<Vec<Order>>,
+    orders: Mutex<Orders>,
+    obeyed: Condvar,
     waker: UnixStream,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    new: Vec<Order>,
+    /// Those that were given, and those that were carried out.
+    given: u64,
+    obeyed: u64,
+    /// The connection has ended.
+    over: bool,
 }
 
 impl Control {
@@ -36,17 +47,43 @@ impl Control {
         let (waker, wake) = UnixStream::pair()?;
         waker.set_nonblocking(true)?;
         wake.set_nonblocking(true)?;
-        Ok((Self { orders: Mutex::default(), waker }, wake))
+        Ok((Self { orders: Mutex::default(), obeyed: Condvar::new(), waker }, wake))
     }
 
-    pub(crate) fn order(&self, order: Order) {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+    /// Returns a number to [`wait`](Self::wait) for.
+    pub(crate) fn order(&self, order: Order) -> u64 {
+        let mut orders = self.lock();
+        orders.new.push(order);
+        orders.given += 1;
         // A full pipe wakes, too.
         let _ = (&self.waker).write(&[0]);
+        orders.given
+    }
+
+    /// Waits until an order was carried out. The connection's thread does that at once.
+    pub(crate) fn wait(&self, number: u64) {
+        let waiting = |orders: &mut Orders| !orders.over && orders.obeyed < number;
+        let patience = Duration::from_secs(10);
+        drop(self.obeyed.wait_timeout_while(self.lock(), patience, waiting));
+    }
+
+    /// The connection has ended.
+    pub(crate) fn over(&self) {
+        self.lock().over = true;
+        self.obeyed.notify_all();
     }
 
     fn take(&self) -> Vec<Order> {
-        core::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+        core::mem::take(&mut self.lock().new)
+    }
+
+    fn obeyed(&self) {
+        self.lock().obeyed += 1;
+        self.obeyed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -143,6 +180,7 @@ impl<'a> Link<'a> {
                     }
                     Order::Resume => self.pipes.iter_mut().for_each(|pipe| pipe.stalled = false),
                 }
+                self.control.obeyed();
             }
             let [a, b] = &self.pipes;
             if [a, b].iter().all(|pipe| pipe.eof && pipe.closed) {

@@ -22,9 +22,6 @@ use crate::plan::{Plan, Way};
 /// How long the server may take to accept.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long a connection may take to do as it is told, which it does at once.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// A running proxy. Dropping it resets its connections.
 ///
 /// ```
@@ -115,25 +112,26 @@ impl FaultProxy {
 
     /// Waits until the counters are as wanted; false if they were not in time.
     pub fn wait_until(&self, time: Duration, mut wanted: impl FnMut(&Counters) -> bool) -> bool {
-        self.shared.wait(time, |state| wanted(&state.counters))
+        let state = self.shared.lock();
+        let waiting = |state: &mut State| !wanted(&state.counters);
+        let waited = self.shared.changed.wait_timeout_while(state, time, waiting);
+        let (_state, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        !result.timed_out()
     }
 
     /// Resets all connections and returns how many, when it is done.
     pub fn cut_now(&self) -> usize {
-        let links = self.order(Order::Reset);
-        self.shared
-            .wait(PATIENCE, |state| links.iter().all(|link| !state.links.contains_key(link)));
-        links.len()
+        self.order(Order::Reset)
     }
 
-    /// Closes all connections in order (FIN both ways) and returns how many.
+    /// Closes all connections in order (FIN both ways) and returns how many. What comes after this call does not pass.
     pub fn close_now(&self) -> usize {
-        self.order(Order::Close).len()
+        self.order(Order::Close)
     }
 
-    /// Lets nothing pass one way, on all connections that there are; returns how many.
+    /// Lets nothing pass one way, on all connections that there are; returns how many. What comes after this call does not pass.
     pub fn stall_now(&self, way: Way) -> usize {
-        self.order(Order::Stall(way)).len()
+        self.order(Order::Stall(way))
     }
 
     /// Ends all stalls.
@@ -146,17 +144,18 @@ impl FaultProxy {
         self.shared.lock().refusing = refuse;
     }
 
-    fn order(&self, order: Order) -> Vec<u64> {
-        let state = self.shared.lock();
-        state.links.values().for_each(|link| link.order(order));
-        state.links.keys().copied().collect()
+    fn order(&self, order: Order) -> usize {
+        let links: Vec<_> = self.shared.lock().links.values().cloned().collect();
+        let numbers: Vec<_> = links.iter().map(|link| link.order(order)).collect();
+        links.iter().zip(numbers).for_each(|(link, number)| link.wait(number));
+        links.len()
     }
 }
 
 impl Drop for FaultProxy {
     fn drop(&mut self) {
+        // The thread resets the connections.
         self.shared.lock().stopping = true;
-        self.order(Order::Reset);
         let _ = self.waker.write(&[0]);
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported.
@@ -178,14 +177,6 @@ impl fmt::Debug for FaultProxy {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait(&self, time: Duration, mut wanted: impl FnMut(&State) -> bool) -> bool {
-        let (_state, result) = self
-            .changed
-            .wait_timeout_while(self.lock(), time, |state| !wanted(state))
-            .unwrap_or_else(PoisonError::into_inner);
-        !result.timed_out()
     }
 
     fn tell(&self, connection: u64, event: Event) {
@@ -220,8 +211,9 @@ impl Shared {
                 Err(_) => thread::sleep(Duration::from_millis(10)),
             }
         }
-        // Those that came at the last moment.
-        self.lock().links.values().for_each(|link| link.order(Order::Reset));
+        for link in self.lock().links.values() {
+            link.order(Order::Reset);
+        }
         for thread in threads {
             let _ = thread.join();
         }
@@ -238,7 +230,7 @@ impl Shared {
         let run = move || {
             shared.serve(client, refusing, number, (&control, wake));
             shared.lock().links.remove(&number);
-            shared.changed.notify_all();
+            control.over();
         };
         let thread = thread::Builder::new().name(format!("fault-proxy {number}")).spawn(run);
         if thread.is_err() {
