@@ -258,16 +258,23 @@ impl Engine {
     fn watch(&mut self, watch: Watch) {
         let recovery = self.session.recovery();
         let seen = (self.session.state(), recovery.map_or(0, |recovery| recovery.attempts));
-        if self.watched != seen {
-            let was_logged_in = matches!(
-                self.watched.0,
-                SessionState::LoggedIn | SessionState::LoggingOut | SessionState::Verifying
-            );
-            self.watched = seen;
-            let next = recovery.and_then(|recovery| recovery.next_attempt);
-            let wait = next.map(|at| at.saturating_since(self.now()));
-            watch(&SessionStep { state: seen.0, was_logged_in, recovery, wait });
+        if self.watched == seen {
+            return;
         }
+        let was_logged_in = matches!(
+            self.watched.0,
+            SessionState::LoggedIn | SessionState::LoggingOut | SessionState::Verifying
+        );
+        self.watched = seen;
+        let next = recovery.and_then(|recovery| recovery.next_attempt);
+        let mut wait = next.map(|at| at.saturating_since(self.now()));
+        let mut state = seen.0;
+        if let (SessionState::Connecting, true, Some(recovery)) = (state, was_logged_in, recovery) {
+            // There was no time to wait for; the loss is a step all the same.
+            state = SessionState::Waiting(recovery.last);
+            wait = Some(core::time::Duration::ZERO);
+        }
+        watch(&SessionStep { state, was_logged_in, recovery, wait });
     }
 
     fn pump(&mut self, buffers: &mut (impl Buffers + ?Sized), now: Instant) -> Wants {

@@ -55,6 +55,7 @@ impl fmt::Display for SessionStep {
                     write!(f, "attempt {attempt} failed: {reason}")?;
                 }
                 match self.wait {
+                    Some(Duration::ZERO) => f.write_str("; connecting again"),
                     Some(wait) => write!(f, "; next attempt in {:.1} s", wait.as_secs_f32()),
                     None => Ok(()),
                 }

@@ -359,7 +359,8 @@ impl Session {
         let policy = *self.core.config.recovery();
         let recovering = &mut self.core.recovering;
         let stood = recovering.in_use.take().map(|since| now.saturating_since(since));
-        if stood.is_some_and(|time| time >= policy.longest_delay) {
+        if stood.is_some_and(|time| time >= policy.longest_delay) || reason == LostReason::Reconnect
+        {
             recovering.loss = None;
         }
         if core::mem::take(&mut recovering.logged_in) {

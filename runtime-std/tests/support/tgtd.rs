@@ -49,7 +49,24 @@ impl Tgtd {
     }
 
     fn try_start() -> Option<Self> {
-        let port = free_port();
+        Self::at(free_port())
+    }
+
+    /// Starts the daemon again after [`kill`](Self::kill): on the same port, without targets.
+    pub(crate) fn revive(&mut self) {
+        let files = core::mem::take(&mut self.files);
+        self.remove_sockets();
+        for _ in 0..20 {
+            if let Some(tgtd) = Self::at(self.port) {
+                *self = tgtd;
+                self.files = files;
+                return;
+            }
+        }
+        panic!("tgtd does not start again");
+    }
+
+    fn at(port: u16) -> Option<Self> {
         // Unique on a machine as the port is, in the range that tgtd takes, and none that a person would choose.
         let control = (1000 + port % 31_000).to_string();
         let portals = format!("portal=127.0.0.1:{port},portal=[::1]:{port}");
@@ -134,15 +151,26 @@ impl Tgtd {
         self.target(&[&unit[..], &["--params", "readonly=1"]].concat());
     }
 
-    /// Drops every connection to the target that was added last.
-    pub(crate) fn disconnect(&self) {
+    /// What tgtd says of the sessions with the target that was added last, and of their connections.
+    fn connections(&self) -> String {
         let tid = self.targets.to_string();
         let shown = Command::new("tgtadm")
             .args(["-C", &self.control, "--lld", "iscsi", "--op", "show", "--mode", "conn"])
             .args(["--tid", &tid])
             .output()
             .expect("tgtadm");
-        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        String::from_utf8_lossy(&shown.stdout).into_owned()
+    }
+
+    /// How many sessions the target that was added last has.
+    pub(crate) fn sessions(&self) -> usize {
+        self.connections().lines().filter(|line| line.trim().starts_with("Session:")).count()
+    }
+
+    /// Drops every connection to the target that was added last.
+    pub(crate) fn disconnect(&self) {
+        let tid = self.targets.to_string();
+        let shown = self.connections();
         let number = |line: &str, label| line.trim().strip_prefix(label).map(str::to_owned);
         let mut sid = String::new();
         for line in shown.lines() {
@@ -153,6 +181,13 @@ impl Tgtd {
                     "delete", "--mode", "conn", "--tid", &tid, "--sid", &sid, "--cid", &cid,
                 ]);
             }
+        }
+    }
+
+    /// Killed, it leaves its control socket behind.
+    fn remove_sockets(&self) {
+        for suffix in ["", ".lock"] {
+            let _ = fs::remove_file(format!("/var/run/tgtd/socket.{}{suffix}", self.control));
         }
     }
 
@@ -182,10 +217,7 @@ impl Drop for Tgtd {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Killed, it leaves its control socket behind.
-        for suffix in ["", ".lock"] {
-            let _ = fs::remove_file(format!("/var/run/tgtd/socket.{}{suffix}", self.control));
-        }
+        self.remove_sockets();
         for file in &self.files {
             let _ = fs::remove_file(file);
         }
