@@ -7,6 +7,7 @@
 //! cargo xtask ci --keep-going     all steps even after a failure
 //! cargo xtask interop             the tests that need a real target or initiator
 //! cargo xtask conformance         the 368 rows of the conformance matrix
+//! cargo xtask sim --seeds N       both engines against each other in virtual time, with faults
 //! ```
 //!
 //! A step is one row of the table in `ci/steps.rs`. What a step decides on its own (feature
@@ -20,6 +21,7 @@ mod conformance;
 mod features;
 mod interop;
 mod process;
+mod sim;
 mod workspace;
 
 use std::process::ExitCode;
@@ -45,6 +47,8 @@ enum Chore {
     Interop(interop::Options),
     /// Run the conformance matrix and print a line for each row
     Conformance(conformance::Options),
+    /// Play the engines against each other, many seeds, in release
+    Sim(sim::Options),
 }
 
 fn run(cli: &Cli) -> Result<(), Failure> {
@@ -56,6 +60,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Chore::Ci(options) => ci::run(&Workspace::load()?, options),
         Chore::Interop(options) => interop::run(&Workspace::load()?, options),
         Chore::Conformance(options) => conformance::run(&Workspace::load()?, options),
+        Chore::Sim(options) => sim::run(&Workspace::load()?, options),
     }
 }
 
@@ -76,6 +81,11 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn the_simulation_gets_its_options() {
+        assert!(Cli::try_parse_from(["xtask", "sim", "--seeds", "5", "--out", "x"]).is_ok());
     }
 
     #[test]

@@ -15,6 +15,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("iscsi-disk", &["iscsi-core", "iscsi-scsi"]),
     ("iscsi-target", &["iscsi-core", "iscsi-scsi"]),
     ("iscsi-runtime-*", &["iscsi-core", "iscsi-disk"]),
+    ("iscsi-sim", &["iscsi-core", "iscsi-scsi", "iscsi-disk", "iscsi-target"]),
     ("iscsi-tools", &["iscsi-*"]),
     ("iscsi-fault-proxy", &[]),
     ("iscsi-conformance", &["iscsi-core", "iscsi-scsi", "iscsi-disk"]),

@@ -1,0 +1,125 @@
+//! Which faults there are, and what may go wrong because of them.
+
+use core::fmt;
+use core::str::FromStr;
+
+/// What a run is about.
+///
+/// ```
+/// use iscsi_sim::Scenario;
+/// assert_eq!("pdus".parse(), Ok(Scenario::Pdus));
+/// assert!(Scenario::ALL.iter().all(|scenario| scenario.name().parse() == Ok(*scenario)));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// Split, delay, stall, tiny windows: everything succeeds, without the help of a deadline.
+    Network,
+    /// The same, and the application aborts, resets and detaches: what it did not touch succeeds.
+    Aborts,
+    /// The same, and connections are cut anywhere.
+    Cuts,
+    /// Bits flip under header and data digests.
+    Flips,
+    /// Whole PDUs are dropped, repeated and swapped.
+    Pdus,
+    /// All of it.
+    Storm,
+}
+
+impl Scenario {
+    /// Every scenario.
+    pub const ALL: [Self; 6] =
+        [Self::Network, Self::Aborts, Self::Cuts, Self::Flips, Self::Pdus, Self::Storm];
+
+    /// The name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Aborts => "aborts",
+            Self::Cuts => "cuts",
+            Self::Flips => "flips",
+            Self::Pdus => "pdus",
+            Self::Storm => "storm",
+        }
+    }
+
+    /// The scenario of a seed where many seeds share the work: one after the other.
+    pub const fn of(seed: u64) -> Self {
+        Self::ALL[(seed % Self::ALL.len() as u64) as usize]
+    }
+
+    /// What there is and what may come of it. Whatever the scenario: a byte that was reported good is right, a task ends once, and
+    /// nothing waits for ever.
+    pub(crate) const fn rules(self) -> Rules {
+        let calm = Rules { meddles: false, cuts: false, flips: false, pdus: false };
+        match self {
+            Self::Network => calm,
+            Self::Aborts => Rules { meddles: true, ..calm },
+            Self::Cuts => Rules { meddles: true, cuts: true, ..calm },
+            Self::Flips => Rules { flips: true, ..calm },
+            Self::Pdus => Rules { pdus: true, ..calm },
+            Self::Storm => Rules { meddles: true, cuts: true, flips: true, pdus: true },
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// There is no scenario of that name.
+///
+/// ```
+/// let error = "none".parse::<iscsi_sim::Scenario>().unwrap_err();
+/// assert!(error.to_string().contains("network, aborts, cuts"));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownScenario;
+
+impl fmt::Display for UnknownScenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Scenario::ALL.map(Scenario::name).join(", ");
+        write!(f, "the scenarios are {names}")
+    }
+}
+
+impl core::error::Error for UnknownScenario {}
+
+impl FromStr for Scenario {
+    type Err = UnknownScenario;
+
+    fn from_str(name: &str) -> Result<Self, UnknownScenario> {
+        Self::ALL.into_iter().find(|scenario| scenario.name() == name).ok_or(UnknownScenario)
+    }
+}
+
+/// The faults of a scenario.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// The application aborts, resets, detaches.
+    pub(crate) meddles: bool,
+    pub(crate) cuts: bool,
+    pub(crate) flips: bool,
+    pub(crate) pdus: bool,
+}
+
+impl Rules {
+    /// Bytes do not arrive as they were sent. Then commands may fail, and what a failed write leaves on the disk is anything: the
+    /// target stores what comes before it has seen the digest. Otherwise a write that was not reported good leaves each byte old or
+    /// new.
+    pub(crate) const fn damages(self) -> bool {
+        self.flips || self.pdus
+    }
+
+    /// A connection may be lost, with all its tasks.
+    pub(crate) const fn loses(self) -> bool {
+        self.cuts || self.damages()
+    }
+
+    /// What is lost is noticed by a deadline only. In the other scenarios none helps: what is left undone without a promise is seen.
+    pub(crate) const fn is_timed(self) -> bool {
+        self.damages()
+    }
+}
