@@ -269,8 +269,10 @@ impl Engine {
         let next = recovery.and_then(|recovery| recovery.next_attempt);
         let mut wait = next.map(|at| at.saturating_since(self.now()));
         let mut state = seen.0;
-        if let (SessionState::Connecting, true, Some(recovery)) = (state, was_logged_in, recovery) {
-            // There was no time to wait for; the loss is a step all the same.
+        if let (SessionState::Connecting | SessionState::LoggingIn, true, Some(recovery)) =
+            (state, was_logged_in, recovery)
+        {
+            // There was no time to wait for, and perhaps a new stream at once; the loss is a step all the same.
             state = SessionState::Waiting(recovery.last);
             wait = Some(core::time::Duration::ZERO);
         }

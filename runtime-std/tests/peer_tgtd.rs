@@ -18,6 +18,7 @@ use std::{env, thread};
 
 use damage::Damage;
 use iscsi_core::auth::{Chap, Secret};
+use iscsi_core::config::{Recovery, Retry};
 use iscsi_core::digest::DigestKind;
 use iscsi_core::text::Digests;
 use iscsi_core::wire::TaskManagementResponseCode;
@@ -59,6 +60,10 @@ const TESTS: &[(&str, Test)] = &[
     ("disks_after_a_lost_session", lost_session),
     ("cut_in_a_transfer", cut),
     ("flipped_bits_do_not_get_through", flipped_bits),
+    ("cut_and_back_again", back_again),
+    ("fifty_forced_reconnects_leave_one_session", forced),
+    ("killed_and_restarted_in_a_transfer", restarted),
+    ("killed_for_good_in_a_transfer", gone),
 ];
 
 struct Peer {
@@ -103,6 +108,8 @@ fn set_up() -> Tgtd {
     }
     tgtd.add_target("chap", &Access { incoming: Some(USER), outgoing: None });
     tgtd.add_target("mutual", &Access { incoming: Some(USER), outgoing: Some(TARGET_USER) });
+    tgtd.add_target("returning", &open);
+    tgtd.set("DefaultTime2Wait", "0");
     for name in ["digests", "damaged"] {
         tgtd.add_target(name, &open);
         tgtd.set("HeaderDigest", "CRC32C");
@@ -257,7 +264,7 @@ fn discovery(peer: &Peer) {
     let find = |scope| find_at(peer.portal.clone(), scope);
     let all = find(DiscoveryScope::All);
     assert_eq!(all.bad, []);
-    assert_eq!(all.targets.len(), 13);
+    assert_eq!(all.targets.len(), 14);
     let open = all.targets.iter().find(|t| t.name == target_name("open")).unwrap();
     // tgtd tells the portals of the family by which it is asked.
     let portals: Vec<_> = open.portals.iter().map(ToString::to_string).collect();
@@ -564,4 +571,114 @@ fn lost_session(_: &Peer) {
     disk.write_at(1000, b"behind".to_vec()).unwrap();
     assert_eq!(disk.read_at(1000, vec![0; 6]).unwrap(), b"behind");
     disk.handle().shut_down().unwrap();
+}
+
+/// Sessions that come back soon.
+fn returning(builder: ConfigBuilder, retry: Retry) -> Config {
+    let delay = Duration::from_millis(50);
+    let recovery =
+        Recovery { retry, first_delay: delay, longest_delay: 4 * delay, ..Recovery::FOREVER };
+    builder.recovery(recovery).default_time2wait(0).build().unwrap()
+}
+
+fn back_again(peer: &Peer) {
+    let proxy = FaultProxy::to(address(peer)).seed(5).cut_after_bytes(300_000..3 << 20);
+    let proxy = proxy.only_connections(0..30).start().unwrap();
+    let config = returning(peer.config("returning"), Retry::Forever);
+    let client = Client::connect(config, proxy.addr().into()).unwrap();
+    let disk = SharedDisk::new(Disk::open(client, lun()).unwrap()).unwrap();
+    let threads: Vec<_> = (0..4)
+        .map(|n| {
+            let disk = disk.clone();
+            thread::spawn(move || {
+                for round in 0..12 {
+                    let offset = (n * 12 + round) * 300_000;
+                    let written = pattern(300_000, offset);
+                    let memory = disk.write_at(offset, written.clone()).unwrap();
+                    let read = disk.read_at(offset, memory).unwrap();
+                    assert!(read == written, "thread {n}, round {round}");
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let status = disk.handle().status().unwrap();
+    println!("{:?}", status.session);
+    assert!(status.session.connections_lost >= 10 && status.session.reissued >= 10);
+    disk.handle().shut_down().unwrap();
+}
+
+fn forced(_: &Peer) {
+    let mut tgtd = Tgtd::start();
+    let name = tgtd.add_target("forced", &Access::default());
+    tgtd.set("DefaultTime2Wait", "0");
+    let builder = Config::normal(initiator_name(), name);
+    let mut client = Client::connect(returning(builder, Retry::Never), tgtd.portal()).unwrap();
+    for _ in 0..50 {
+        client.force_reconnect().unwrap();
+    }
+    assert_eq!(client.session().counters().logins, 51);
+    assert_eq!(tgtd.sessions(), 1);
+    ready(&mut client);
+    client.logout().unwrap();
+    assert_eq!(tgtd.sessions(), 0);
+}
+
+fn restarted(_: &Peer) {
+    let file = env::temp_dir().join(format!("iscsi-restarted-{}", std::process::id()));
+    std::fs::File::create(&file).and_then(|file| file.set_len(tgtd::BYTES)).unwrap();
+    let mut tgtd = Tgtd::start();
+    let name = tgtd.add_target_on("restarted", &file, &Access::default());
+    let builder = Config::normal(initiator_name(), name);
+    let config = returning(builder, Retry::For(Duration::from_secs(60)));
+    let client = Client::connect(config, tgtd.portal()).unwrap();
+    let disk = SharedDisk::new(Disk::open(client, lun()).unwrap()).unwrap();
+    let data = pattern(tgtd::BYTES as usize, 77);
+    let tickets: Vec<_> = data
+        .chunks(100_000)
+        .enumerate()
+        .map(|(n, chunk)| {
+            let request = Request::write(n as u64 * 100_000, chunk.len() as u64);
+            disk.submit(request, Payload::Out(chunk.to_vec()))
+        })
+        .collect();
+    tgtd.kill();
+    let down = Instant::now();
+    tgtd.revive();
+    tgtd.add_target_on("restarted", &file, &Access::default());
+    for ticket in tickets {
+        ticket.wait().unwrap();
+    }
+    println!("back after {:?}", down.elapsed());
+    disk.flush().unwrap();
+    assert!(disk.read_at(0, vec![0; data.len()]).unwrap() == data);
+    let status = disk.handle().status().unwrap();
+    assert!(status.session.connections_lost >= 1, "{status:?}");
+    disk.handle().shut_down().unwrap();
+    drop(tgtd);
+    std::fs::remove_file(&file).unwrap();
+}
+
+fn gone(_: &Peer) {
+    let mut tgtd = Tgtd::start();
+    let name = tgtd.add_target("gone", &Access::default());
+    let builder = Config::normal(initiator_name(), name);
+    let limit = Duration::from_secs(2);
+    let config = returning(builder, Retry::For(limit));
+    let client = Client::connect(config, tgtd.portal()).unwrap();
+    let disk = SharedDisk::new(Disk::open(client, lun()).unwrap()).unwrap();
+    let tickets: Vec<_> = (0..100)
+        .map(|n| disk.submit(Request::write(n * 100_000, 100_000), Payload::Out(vec![1; 100_000])))
+        .collect();
+    tgtd.kill();
+    let start = Instant::now();
+    let ends: Vec<_> = tickets.into_iter().map(iscsi_runtime_std::Ticket::wait).collect();
+    let took = start.elapsed();
+    assert!(took < limit + Duration::from_secs(1), "{took:?}");
+    let failed: Vec<_> = ends.into_iter().filter_map(Result::err).collect();
+    assert!(!failed.is_empty());
+    for failed in failed {
+        assert_eq!(failed.payload.into_bytes().len(), 100_000);
+        assert!(matches!(failed.error, Error::GaveUp(_)), "{}", failed.error);
+    }
 }

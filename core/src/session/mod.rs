@@ -408,12 +408,13 @@ impl Session {
         }
     }
 
-    /// Whether this command may be sent now. Not after the target asked for a logout, or was asked for it; and only verification
-    /// commands until the devices are verified.
+    /// Whether this command may be sent now. Not after the target asked for a logout, or was asked for it; only verification commands
+    /// until the devices are verified; and one at a time until a new connection has proved its worth.
     #[inline]
     pub(crate) fn may_send(&self, index: u16) -> bool {
         match self.core.state {
             SessionState::Verifying => usize::from(index) >= self.slots.capacity(),
+            _ if self.core.live > 0 && self.core.recovering.is_unproven() => false,
             _ => self.core.logout.is_none_or(|l| !l.requested && l.grace.is_some()),
         }
     }

@@ -7,6 +7,9 @@
 //!                       +----- loss -------+--------------+-------------+
 //! ```
 //!
+//! Over a new connection one command is sent alone; only when it has been answered do the others follow. So a connection that lives just
+//! long enough for one command makes progress, and a command that takes every connection down is given up without harm to the others.
+//!
 //! Task deadlines stand still from the loss until the session is logged in again; meanwhile the policy's time counts.
 
 use core::time::Duration;
@@ -172,14 +175,24 @@ impl Recovering {
         self.random = entropy.jitter();
     }
 
+    /// The connection was made after a loss, and has not completed a task yet.
+    #[inline]
+    pub(super) const fn is_unproven(&self) -> bool {
+        self.loss.is_some()
+    }
+
+    /// The connection has proved useful: the next loss is a new one.
+    pub(super) const fn prove(&mut self) {
+        self.loss = None;
+    }
+
     /// A task of the application ended.
     #[inline]
     pub(super) const fn task_ended(&mut self, end: &TaskEnd) {
         match end {
             TaskEnd::Done(_) => {
                 self.counters.tasks_done += 1;
-                // The connection has proved useful: the next loss is a new one.
-                self.loss = None;
+                self.prove();
             }
             TaskEnd::Lost(_) => self.counters.tasks_lost += 1,
         }

@@ -346,6 +346,8 @@ pub(super) fn answered(
     let State::Sent { order } = tmf.state else { return Ok(()) };
     let what = tmf.what;
     tmf.end(Ok(response));
+    // A target that answers for its tasks is alive, however slow they are.
+    session.core.recovering.prove();
     let complete = matches!(response, Code::FunctionComplete | Code::FunctionSucceeded { .. });
     match what {
         What::Abort(task) => abort_answered(session, task, response, now)?,

@@ -58,7 +58,9 @@ impl Tgtd {
         self.remove_sockets();
         for _ in 0..20 {
             if let Some(tgtd) = Self::at(self.port) {
-                *self = tgtd;
+                let mut old = core::mem::replace(self, tgtd);
+                // The sockets of that name are the new daemon's.
+                old.control = "none".into();
                 self.files = files;
                 return;
             }
