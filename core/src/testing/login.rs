@@ -1,11 +1,14 @@
 //! The login as a [`ScriptedTarget`] sees it.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::rng::Rng;
 use super::scripted::ScriptedTarget;
-use crate::auth::{ChapAlgorithms, ChapKeys, ChapVerifier, Entropy, RecentChallenges, Secret};
+use crate::auth::{
+    Chap, ChapAlgorithms, ChapInitiator, ChapKeys, ChapVerifier, Entropy, RecentChallenges, Secret,
+};
 use crate::text::{
     Key, Negotiated, Negotiation, Pairs, Phase, Received, Role, SessionType, Writer,
 };
@@ -57,6 +60,9 @@ pub(super) struct LoginState {
     auth: Auth,
     /// Text of requests with C set.
     text: Vec<u8>,
+    /// The text of the last response as it was written, and as the script let it out.
+    written: Vec<u8>,
+    pub(super) sent: Option<Vec<u8>>,
     challenges: RecentChallenges,
     logins: u64,
 }
@@ -67,6 +73,8 @@ impl LoginState {
         agreed: None,
         auth: Auth::Start,
         text: Vec::new(),
+        written: Vec::new(),
+        sent: None,
         challenges: RecentChallenges::new(),
         logins: 0,
     };
@@ -132,9 +140,17 @@ impl ScriptedTarget {
         let mut method = None;
         let mut keys = ChapKeys::default();
         let mut named = false;
+        let mut broken = Vec::new();
         for pair in Pairs::new(text) {
             let pair = pair.expect("login text is a list of pairs");
-            let received = negotiation.receive(&pair, phase, out).expect("keys follow the rules");
+            let received = match negotiation.receive(&pair, phase, out) {
+                Ok(received) => received,
+                // An answer, perhaps, to what only a script has asked.
+                Err(error) => {
+                    broken.push(format!("in the login: {error}"));
+                    continue;
+                }
+            };
             match received {
                 Received::Security(Key::AuthMethod) => method = pair.text().ok(),
                 Received::Security(key) => keys.add(key, &pair).expect("keys of CHAP"),
@@ -142,6 +158,10 @@ impl ScriptedTarget {
                 _ => {}
             }
         }
+        for what in broken {
+            self.complain(what);
+        }
+        let negotiation = self.login.negotiation.as_mut().expect("made above");
         if !security {
             negotiation.offer(Key::MaxRecvDataSegmentLength, out).expect("room");
         }
@@ -205,6 +225,24 @@ impl ScriptedTarget {
                 login.auth = Auth::Challenged(verifier);
                 Ok(false)
             }
+            Auth::Challenged(_) if login.sent.as_ref() != Some(&login.written) => {
+                let own = chap.own.as_ref().map(|(name, secret)| (name.as_str(), secret));
+                let (sent, received) =
+                    (login.sent.as_deref().unwrap_or_default(), &self.login_text);
+                let expected = response_to(sent, sent, "initiator", &chap.secret);
+                let given = Pairs::new(received).flatten().find(|p| p.key == Key::ChapR.name());
+                if given.is_none_or(|pair| Some(pair.value) != expected.as_deref()) {
+                    return Err(FAILURE);
+                }
+                if let Some((name, secret)) = own
+                    && let Some(proof) = response_to(sent, received, name, secret)
+                {
+                    let proof = core::str::from_utf8(&proof).expect("digits");
+                    out.text(Key::ChapN.name(), name).expect("room");
+                    out.text(Key::ChapR.name(), proof).expect("room");
+                }
+                Ok(true)
+            }
             Auth::Challenged(verifier) => {
                 let own = chap.own.as_ref().map(|(name, secret)| (name.as_str(), secret));
                 verifier
@@ -243,6 +281,30 @@ impl ScriptedTarget {
             tsih: if done { 1 } else { request.tsih },
             initiator_task_tag: request.initiator_task_tag,
         };
+        self.login.written = text.to_vec();
+        self.login.sent = None;
         self.send(response, text);
     }
+}
+
+/// CHAP_R, as it is written, of someone who knows `secret`: with the algorithm of one text, to the challenge in another. `None` if
+/// there is no challenge that can be answered.
+///
+/// For a challenge that a script has made of another, which a [`ChapVerifier`] does not know.
+fn response_to(algorithm: &[u8], challenge: &[u8], name: &str, secret: &Secret) -> Option<Vec<u8>> {
+    let mut keys = ChapKeys::default();
+    for (text, wanted) in [(algorithm, &[Key::ChapA][..]), (challenge, &[Key::ChapI, Key::ChapC])] {
+        for pair in Pairs::new(text).flatten() {
+            if let Some(key) = Key::from_name(pair.key).filter(|key| wanted.contains(key)) {
+                keys.add(key, &pair).ok()?;
+            }
+        }
+    }
+    let chap = Chap::new(name, secret.clone()).ok()?;
+    let mut area = [0; 1024];
+    let mut out = Writer::new(&mut area);
+    let mut responder = ChapInitiator::new(&Entropy::new([0x5a; 64]));
+    responder.respond(&keys, &chap, &mut RecentChallenges::new(), &mut out).ok()?;
+    let response = Pairs::new(out.written()).flatten().find(|p| p.key == Key::ChapR.name())?;
+    Some(response.value.to_vec())
 }

@@ -437,6 +437,9 @@ impl ScriptedTarget {
                 act => pdu.apply(act),
             }
         }
+        if Opcode::of(bhs) == Some(Opcode::LoginResponse) {
+            self.login.sent.get_or_insert_with(|| pdu.data.clone());
+        }
         let whole = pdu.bhs;
         if let Some(parts) = pdu.spread() {
             continue_text(&mut pdu.bhs);
