@@ -2,6 +2,7 @@
 
 mod common;
 mod framing;
+mod keys;
 mod login;
 mod login_end;
 mod login_redirect;
@@ -10,7 +11,7 @@ use crate::case::Row;
 
 /// Every row that there is.
 pub(crate) fn all() -> Vec<Row> {
-    [framing::rows(), login::rows(), login_redirect::rows(), login_end::rows()]
+    [framing::rows(), login::rows(), login_redirect::rows(), login_end::rows(), keys::rows()]
         .into_iter()
         .flatten()
         .collect()
