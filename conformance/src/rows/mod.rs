@@ -3,6 +3,8 @@
 mod common;
 mod framing;
 mod keys;
+mod keys_exchange;
+mod keys_text;
 mod login;
 mod login_end;
 mod login_redirect;
@@ -11,8 +13,16 @@ use crate::case::Row;
 
 /// Every row that there is.
 pub(crate) fn all() -> Vec<Row> {
-    [framing::rows(), login::rows(), login_redirect::rows(), login_end::rows(), keys::rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        framing::rows(),
+        login::rows(),
+        login_redirect::rows(),
+        login_end::rows(),
+        keys::rows(),
+        keys_exchange::rows(),
+        keys_text::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
