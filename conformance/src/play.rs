@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use iscsi_core::testing::{Disk, Rig, Rule, Told};
 use iscsi_core::{
-    Action, Command, DiscoveryItem, DiscoveryScope, Instant, LostReason, SessionState, SubmitError,
-    TaskManagement, Transfer,
+    Action, Command, DiscoveryItem, DiscoveryScope, Instant, LostReason, Portal, SessionState,
+    SubmitError, TaskManagement, Transfer,
 };
 
 use crate::case::{Job, Request, Setup, pattern};
@@ -56,6 +56,11 @@ pub fn play(setup: &Setup, rules: &[Rule]) -> Observation {
     player.close()
 }
 
+/// Where the target is.
+pub(crate) fn portal() -> Portal {
+    Portal::parse("192.0.2.2:3260").expect("a portal")
+}
+
 fn empty(setup: &Setup) -> Observation {
     Observation {
         end: SessionState::Idle,
@@ -101,9 +106,8 @@ struct Player {
 
 impl Player {
     fn open(&mut self) {
-        let portal = iscsi_core::Portal::parse("192.0.2.2:3260").expect("a portal");
         let now = self.rig.clock.now();
-        if let Err(error) = self.rig.driver.session.open(portal, now) {
+        if let Err(error) = self.rig.driver.session.open(portal(), now) {
             self.seen.refused.insert(self.next, error);
         }
         self.rig.driver.touch();

@@ -1,5 +1,7 @@
 //! The rows, family by family.
 
+mod chap;
+mod chap_mutual;
 mod common;
 mod framing;
 mod keys;
@@ -14,6 +16,8 @@ use crate::case::Row;
 /// Every row that there is.
 pub(crate) fn all() -> Vec<Row> {
     [
+        chap::rows(),
+        chap_mutual::rows(),
         framing::rows(),
         login::rows(),
         login_redirect::rows(),
