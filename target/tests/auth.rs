@@ -24,6 +24,11 @@ fn mutual(user: &str, password: &str, own_user: &str, own_password: &str) -> Cha
     chap(user, password).with_mutual(Some(own_user), secret(own_password)).unwrap()
 }
 
+/// Bytes as Debug shows them within a list.
+fn numbers(bytes: &[u8]) -> String {
+    format!("{bytes:?}").trim_matches(['[', ']']).to_owned()
+}
+
 /// Goes through the security stage with these credentials. The status that ended it, or success in the full feature phase.
 fn log_in(bench: &mut Bench, credentials: &Chap, session_type: SessionType) -> LoginStatus {
     let n = bench.clients.len() - 1;
@@ -73,6 +78,8 @@ fn log_in(bench: &mut Bench, credentials: &Chap, session_type: SessionType) -> L
         }
         assert_eq!(progress.next_stage, None);
         text = out.written().to_vec();
+        let shown = format!("{:?}", bench.clients[n].connection);
+        assert!(!shown.contains(&numbers(&answer.data)), "the text of the login is shown");
     }
     let request = LoginRequest {
         next_stage: Some(Stage::FullFeaturePhase),

@@ -11,6 +11,7 @@ mod rx;
 mod text;
 mod tx;
 
+use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 
@@ -155,10 +156,16 @@ pub(crate) struct ConnCore {
 /// let session = InlineSession::<1>::new();
 /// assert!(!connection.wants(&session).read);
 /// ```
-#[derive(Debug)]
 pub struct Connection<C: ?Sized = [u8]> {
     pub(crate) core: ConnCore,
     control: C,
+}
+
+/// Without the control area: its text may hold proofs of CHAP.
+impl<C: ?Sized> fmt::Debug for Connection<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("core", &self.core).finish_non_exhaustive()
+    }
 }
 
 /// A connection with a control area of the usual size inside the value.

@@ -1,5 +1,7 @@
 //! The scratch of a connection: bytes that were read and not yet taken.
 
+use core::fmt;
+
 /// A buffer that one runtime keeps for the life of one connection.
 ///
 /// Small PDUs are parsed out of it. Bytes stay in it while input has to wait; after a reconnect it must be
@@ -17,11 +19,19 @@
 /// assert_eq!(scratch.filled(), b"c");
 /// assert_eq!(scratch.space(usize::MAX).len(), 1);
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RecvBuf<B: ?Sized = [u8]> {
     start: usize,
     end: usize,
     bytes: B,
+}
+
+/// Without the bytes, which may be proofs of CHAP or the data of a disk.
+impl<B: ?Sized> fmt::Debug for RecvBuf<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, end) = (self.start, self.end);
+        f.debug_struct("RecvBuf").field("filled", &(start..end)).finish_non_exhaustive()
+    }
 }
 
 impl<const N: usize> RecvBuf<[u8; N]> {
