@@ -397,3 +397,24 @@ fn a_target_knows_the_status_for_each_failure() {
     assert_eq!(status(AuthRule::MissingKey(Key::ChapR)), LoginStatus::MISSING_PARAMETER);
     assert_eq!(status(AuthRule::ChallengeMalformed), LoginStatus::INITIATOR_ERROR);
 }
+
+#[test]
+fn identifiers_of_challenges_that_follow_each_other_differ() {
+    let recent = &mut RecentChallenges::new();
+    let mut challenge = |byte: u8, identifier: u8| {
+        let mut entropy = [byte; 64];
+        entropy[32] = identifier;
+        let mut area = [0; 256];
+        let mut out = Writer::new(&mut area);
+        let mut verifier = ChapVerifier::new(&Entropy::new(entropy));
+        with_keys("CHAP_A=5;", |keys| {
+            verifier.challenge(keys, &ChapAlgorithms::MD5, recent, &mut out).unwrap();
+        });
+        let mut pairs = Pairs::new(out.written()).map(Result::unwrap);
+        let pair = pairs.find(|pair| pair.key == "CHAP_I").unwrap();
+        pair.text().unwrap().parse::<u8>().unwrap()
+    };
+    let identifiers = [challenge(1, 7), challenge(2, 7), challenge(3, 7), challenge(4, 255)];
+    assert_eq!(identifiers, [7, 8, 7, 255]);
+    assert_eq!(challenge(5, 255), 0);
+}

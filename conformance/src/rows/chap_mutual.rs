@@ -297,7 +297,7 @@ fn a29() -> Vec<Case> {
         },
     };
     // With the second seed the random bytes of two logins in a row have equal identifiers.
-    [1, 0]
+    [1, 199]
         .into_iter()
         .map(|seed| {
             let setup = with_mutual_md5(four_logins(), None).with(|s| s.seed = seed);

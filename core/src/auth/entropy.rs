@@ -76,12 +76,13 @@ impl fmt::Debug for Entropy {
 pub struct RecentChallenges {
     ring: [Option<[u8; CHALLENGE_LEN]>; REMEMBERED],
     next: usize,
+    identifier: Option<u8>,
 }
 
 impl RecentChallenges {
     /// Remembers nothing yet.
     pub const fn new() -> Self {
-        Self { ring: [None; REMEMBERED], next: 0 }
+        Self { ring: [None; REMEMBERED], next: 0, identifier: None }
     }
 
     /// Remembers a challenge and forgets the oldest of nine.
@@ -90,6 +91,14 @@ impl RecentChallenges {
             *place = Some(*challenge);
         }
         self.next = (self.next + 1) % REMEMBERED;
+    }
+
+    /// The identifier for the next challenge: the one that was drawn, unless the last challenge had it (RFC 1994 section 4.1).
+    pub(super) fn next_identifier(&mut self, drawn: u8) -> u8 {
+        let again = self.identifier == Some(drawn);
+        let next = if again { drawn.wrapping_add(1) } else { drawn };
+        self.identifier = Some(next);
+        next
     }
 
     /// Whether this challenge is remembered.

@@ -82,6 +82,7 @@ impl ChapInitiator {
             .and_then(|()| out.binary(Key::ChapR.name(), &response))
             .map_err(|_| AuthRule::AnswerTooLong)?;
         if chap.mutual().is_some() {
+            self.identifier = recent.next_identifier(self.identifier);
             out.number(Key::ChapI.name(), u64::from(self.identifier))
                 .and_then(|()| out.binary(Key::ChapC.name(), &self.challenge))
                 .map_err(|_| AuthRule::AnswerTooLong)?;

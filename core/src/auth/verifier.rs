@@ -62,6 +62,7 @@ impl ChapVerifier {
         let algorithm = chosen.ok_or(AuthRule::NoCommonAlgorithm)?;
         self.algorithm = Some(algorithm);
         recent.record(&self.challenge);
+        self.identifier = recent.next_identifier(self.identifier);
         out.number(Key::ChapA.name(), u64::from(algorithm.number()))
             .and_then(|()| out.number(Key::ChapI.name(), u64::from(self.identifier)))
             .and_then(|()| out.binary(Key::ChapC.name(), &self.challenge))
