@@ -32,7 +32,8 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::pass("A-11", a11()),
         Row::pass("A-12", a12())
             .note("within one response the order of the keys means nothing: a text is a set of pairs"),
-        Row::pass("A-13", a13()),
+        Row::pass("A-13", a13())
+            .note("each session remembers the challenges of its own connections; a proof that another one gives away is made with the initiator's secret, which A-17 refuses"),
         Row::pass("A-14", a14())
             .note("answered without a warning: what targets have sent is not remembered, only what was sent to them"),
         Row::pass("A-24", a24()),
