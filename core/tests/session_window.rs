@@ -138,3 +138,20 @@ fn c_12_huge_window_is_limited_by_the_table() {
     rig.run();
     assert_eq!(rig.target.inbox.len(), 8);
 }
+
+#[test]
+fn c_07_numbers_wrap_around() {
+    let config = Rig::config().initial_cmd_sn(CmdSn(0xffff_fffe));
+    let mut rig = Rig::new(config.build().unwrap(), Limits::DEFAULT, 1);
+    rig.target.window = 4;
+    rig.log_in();
+    assert_eq!(rig.driver.session.window_room(), 4);
+    for _ in 0..5 {
+        ready(&mut rig);
+    }
+    rig.run();
+    for cmd_sn in [0xffff_fffe, 0xffff_ffff, 0, 1] {
+        assert_eq!(rig.target.expect_command().0.cmd_sn, CmdSn(cmd_sn));
+    }
+    assert!(rig.target.inbox.is_empty());
+}

@@ -8,6 +8,7 @@ use super::{
     Config, ConfigError, Escalation, MAX_ERROR_RECOVERY_LEVEL, MAX_OUTSTANDING_R2T, Notice,
     Recovery, Retry, SecurityStart, TimeoutKind, Timeouts,
 };
+use crate::CmdSn;
 use crate::auth::Chap;
 use crate::name::IscsiName;
 use crate::text::{Digests, Key, Limits, SessionType, TaskReporting, TaskReportings, ValueType};
@@ -76,6 +77,12 @@ impl ConfigBuilder {
     /// The ISID to use instead of a random one.
     pub const fn isid(mut self, isid: Isid) -> Self {
         self.config.isid = Some(isid);
+        self
+    }
+
+    /// The first CmdSN of every login instead of a small random one (RFC 7143 section 4.2.2.1): to see what a target does when it wraps around.
+    pub const fn initial_cmd_sn(mut self, cmd_sn: CmdSn) -> Self {
+        self.config.initial_cmd_sn = Some(cmd_sn);
         self
     }
 

@@ -11,6 +11,7 @@ pub use error::{ConfigError, TimeoutKind};
 use heapless::{String, Vec};
 pub use recovery::{Escalation, Recovery, Retry};
 
+use crate::CmdSn;
 use crate::auth::Chap;
 use crate::name::IscsiName;
 use crate::text::{Limits, SessionType};
@@ -53,6 +54,7 @@ pub struct Config {
     initiator_alias: String<MAX_ALIAS_LEN>,
     target_name: Option<IscsiName>,
     isid: Option<Isid>,
+    initial_cmd_sn: Option<CmdSn>,
     expected_target_portal_group_tag: Option<u16>,
     chap: Option<Chap>,
     security_start: SecurityStart,
@@ -74,6 +76,7 @@ impl Config {
         initiator_alias: String::new(),
         target_name: None,
         isid: None,
+        initial_cmd_sn: None,
         expected_target_portal_group_tag: None,
         chap: None,
         security_start: SecurityStart::Offer,
@@ -120,6 +123,11 @@ impl Config {
     /// The ISID, if one was chosen; otherwise the runtime draws it at random once per session.
     pub const fn isid(&self) -> Option<Isid> {
         self.isid
+    }
+
+    /// The first CmdSN of every login, if one was chosen; otherwise a small one is drawn.
+    pub const fn initial_cmd_sn(&self) -> Option<CmdSn> {
+        self.initial_cmd_sn
     }
 
     /// The portal group that the target must name, if one is expected.

@@ -296,7 +296,7 @@ impl Connection {
             session.want_disconnect();
             return;
         }
-        let cmd_sn = entropy.cmd_sn();
+        let cmd_sn = session.config().initial_cmd_sn().unwrap_or_else(|| entropy.cmd_sn());
         self.core.state = ConnectionState::Login;
         self.core.timers.login = Some(now + session.config().timeouts().login);
         session.login_started(cmd_sn, &entropy);
