@@ -189,7 +189,9 @@ pub struct Setup {
     pub chap: Option<TargetChap>,
     /// What it answers to SendTargets.
     pub nodes: Option<Vec<Node>>,
-    /// Commands that it takes at a time.
+    /// Tasks that the application may have at a time.
+    pub depth: usize,
+    /// Commands that the target takes at a time.
     pub window: u32,
     /// Its first StatSN.
     pub stat_sn: u32,
@@ -260,6 +262,7 @@ impl Setup {
             limits: Limits::DEFAULT,
             chap: None,
             nodes: None,
+            depth: 8,
             window: 32,
             stat_sn: 1,
             service: Serving::default(),

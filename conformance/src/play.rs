@@ -3,10 +3,11 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use iscsi_core::driver::RecvBuf;
 use iscsi_core::testing::{Disk, Rig, Rule, Told};
 use iscsi_core::{
-    Action, Command, DiscoveryItem, DiscoveryScope, Instant, LostReason, Portal, SessionState,
-    SubmitError, TaskManagement, Transfer,
+    Action, Command, DiscoveryItem, DiscoveryScope, Instant, LostReason, Portal, Session,
+    SessionState, SubmitError, TaskManagement, Transfer,
 };
 
 use crate::case::{Job, Request, Setup, pattern};
@@ -24,7 +25,8 @@ const PROBE: (u32, u16) = (8, 16);
 /// If the engine panics or turns in circles, or does to an honest target what it must not do.
 pub fn play(setup: &Setup, rules: &[Rule]) -> Observation {
     let config = setup.config.clone().build().expect("a configuration that can be built");
-    let mut rig = Rig::new(config, setup.limits, setup.seed);
+    let session = Session::boxed(setup.depth);
+    let mut rig = Rig::with(config, setup.limits, session, RecvBuf::boxed(), setup.seed);
     rig.faults = setup.faults;
     let target = &mut rig.target;
     target.service = Some(setup.service.service());
