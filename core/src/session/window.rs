@@ -2,6 +2,9 @@
 
 use crate::CmdSn;
 
+/// The largest window: MaxCmdSN is half the circle less one beyond ExpCmdSN.
+const LARGEST: u32 = 1 << 31;
+
 /// The initiator's three registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CmdWindow {
@@ -33,10 +36,14 @@ impl CmdWindow {
     /// Applies the counters of a target PDU. Neither register moves back; a pair in which MaxCmdSN is below
     /// ExpCmdSN - 1, or ExpCmdSN acknowledges what was never sent, is ignored whole.
     pub(crate) const fn update(&mut self, exp_cmd_sn: CmdSn, max_cmd_sn: CmdSn) {
-        if max_cmd_sn.lt(exp_cmd_sn.minus(1)) || self.cmd_sn.lt(exp_cmd_sn) {
+        // Both MaxCmdSNs are compared from the one place that neither may be below: serial order alone takes a closed window and
+        // the largest one for incomparable, and a number half the circle away from CmdSN for harmless.
+        let closed = exp_cmd_sn.minus(1);
+        let size = closed.distance_to(max_cmd_sn);
+        if size > LARGEST || !exp_cmd_sn.le(self.cmd_sn) {
             return;
         }
-        if self.max_cmd_sn.lt(max_cmd_sn) {
+        if closed.distance_to(self.max_cmd_sn) < size {
             self.max_cmd_sn = max_cmd_sn;
         }
         if self.exp_cmd_sn.lt(exp_cmd_sn) {
@@ -75,5 +82,30 @@ mod tests {
         assert_eq!(w.exp_cmd_sn, CmdSn(10), "half the circle away");
         w.update(CmdSn(50), CmdSn(60));
         assert_eq!(w, start, "unsent commands acknowledged");
+    }
+
+    #[test]
+    fn half_the_circle_away_from_what_is_due_changes_nothing() {
+        let mut start = CmdWindow::new(CmdSn(10));
+        start.update(CmdSn(10), CmdSn(41));
+        let half = 1 << 31;
+        for (exp, max) in [(10 + half, 41 + half), (10 + half, 10 + half), (10, 41 + half)] {
+            let mut w = start;
+            w.update(CmdSn(exp), CmdSn(max));
+            assert_eq!(w, start, "{exp:#x} {max:#x}");
+        }
+    }
+
+    #[test]
+    fn the_largest_window_opens() {
+        let mut w = CmdWindow::new(CmdSn(10));
+        w.update(CmdSn(10), CmdSn(10 + 0x7fff_ffff));
+        assert!(w.is_open());
+        assert_eq!(w.take(), CmdSn(10));
+        w.update(CmdSn(11), CmdSn(11 + 0x7fff_ffff));
+        assert_eq!(w.max_cmd_sn, CmdSn(11 + 0x7fff_ffff));
+        // What was under way when it opened does not close it.
+        w.update(CmdSn(10), CmdSn(41));
+        assert_eq!(w.max_cmd_sn, CmdSn(11 + 0x7fff_ffff));
     }
 }
