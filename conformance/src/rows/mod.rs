@@ -10,6 +10,7 @@ mod keys_text;
 mod login;
 mod login_end;
 mod login_redirect;
+mod window;
 
 use crate::case::Row;
 
@@ -19,12 +20,13 @@ pub(crate) fn all() -> Vec<Row> {
         chap::rows(),
         chap_mutual::rows(),
         framing::rows(),
-        login::rows(),
-        login_redirect::rows(),
-        login_end::rows(),
         keys::rows(),
         keys_exchange::rows(),
         keys_text::rows(),
+        login::rows(),
+        login_end::rows(),
+        login_redirect::rows(),
+        window::rows(),
     ]
     .into_iter()
     .flatten()
