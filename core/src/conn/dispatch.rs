@@ -52,9 +52,7 @@ impl Connection {
                 let waits = matches!(nop.kind, NopInKind::Ping(_)) && self.core.echo.is_some();
                 Ok((!waits).then_some(Place::Nowhere))
             }
-            TargetPdu::TextResponse(text)
-                if self.core.recovery.enabled && self.is_repeated(text.stat_sn) =>
-            {
+            TargetPdu::TextResponse(text) if self.is_repeated(text.stat_sn) => {
                 Ok(Some(Place::Nowhere))
             }
             TargetPdu::TextResponse(text) => self.place_of_text(text).map(Some),
