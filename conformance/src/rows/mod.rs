@@ -10,6 +10,7 @@ mod keys_text;
 mod login;
 mod login_end;
 mod login_redirect;
+mod stat_sn;
 mod window;
 
 use crate::case::Row;
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<Row> {
         login::rows(),
         login_end::rows(),
         login_redirect::rows(),
+        stat_sn::rows(),
         window::rows(),
     ]
     .into_iter()
