@@ -3,6 +3,8 @@
 mod chap;
 mod chap_mutual;
 mod common;
+mod data_in;
+mod data_in_order;
 mod framing;
 mod keys;
 mod keys_exchange;
@@ -20,6 +22,8 @@ pub(crate) fn all() -> Vec<Row> {
     [
         chap::rows(),
         chap_mutual::rows(),
+        data_in::rows(),
+        data_in_order::rows(),
         framing::rows(),
         keys::rows(),
         keys_exchange::rows(),
