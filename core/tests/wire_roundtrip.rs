@@ -318,7 +318,7 @@ prop_compose! {
         response in prop_oneof![
             completion().prop_map(ScsiResponseCode::CompletedAtTarget),
             Just(ScsiResponseCode::TargetFailure),
-            (2..=u8::MAX).prop_map(ScsiResponseCode::Other),
+            (0x80..=u8::MAX).prop_map(ScsiResponseCode::Other),
         ],
         data_segment_length in 2..=MAX_DATA_SEGMENT_LENGTH,
         initiator_task_tag in task_tag(),

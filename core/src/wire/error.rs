@@ -60,6 +60,8 @@ pub enum FormatError {
     /// SCSI Command: F is 0 although the immediate data are all data of the command.
     NothingLeftToFollow,
 
+    /// SCSI Response: the response is a reserved one.
+    ReservedScsiResponse(u8),
     /// SCSI Response or Data-In: both residual flags, O and U, are set.
     OverflowAndUnderflow,
     /// SCSI Response: both residual flags of the read half of a bidirectional command, o and u, are set.
@@ -164,6 +166,7 @@ impl FormatError {
             Self::LengthWithoutDirection(_)
             | Self::ImmediateDataTooLong { .. }
             | Self::NothingLeftToFollow => "11.3.4",
+            Self::ReservedScsiResponse(_) => "11.4.3",
             Self::OverflowAndUnderflow | Self::BidiOverflowAndUnderflow => "11.4.1",
             Self::CheckConditionWithoutSense => "7.7",
             Self::SenseLengthCut => "11.4.7",
@@ -226,6 +229,7 @@ impl fmt::Display for FormatError {
                 write!(f, "{immediate} bytes of immediate data, but {expected} in all")
             }
             Self::NothingLeftToFollow => f.write_str("F is 0, but the immediate data are complete"),
+            Self::ReservedScsiResponse(code) => write!(f, "SCSI response {code:#04x} is reserved"),
             Self::OverflowAndUnderflow => f.write_str("O and U are both set"),
             Self::BidiOverflowAndUnderflow => f.write_str("o and u are both set"),
             Self::CheckConditionWithoutSense => f.write_str("CHECK CONDITION without sense"),

@@ -32,6 +32,7 @@ variants! {
     LengthWithoutDirection(_),
     ImmediateDataTooLong { .. },
     NothingLeftToFollow {},
+    ReservedScsiResponse(_),
     OverflowAndUnderflow {},
     BidiOverflowAndUnderflow {},
     CheckConditionWithoutSense {},
@@ -175,7 +176,9 @@ fn every_rule_is_found() {
             E::ImmediateDataTooLong { immediate: 513, expected: 512 },
         ),
         (from_initiator("01210000 00000200", &[(22, 2)]), E::NothingLeftToFollow),
-        // SCSI Response and Data-In (R-03, R-04, R-08, D-03, D-04, D-24).
+        // SCSI Response and Data-In (R-03, R-04, R-07, R-08, D-03, D-04, D-24).
+        (from_target("21800200", &[]), E::ReservedScsiResponse(0x02)),
+        (from_target("21807f00", &[]), E::ReservedScsiResponse(0x7f)),
         (from_target("21860000", &[]), E::OverflowAndUnderflow),
         (from_target("25870000", &[]), E::OverflowAndUnderflow),
         (from_target("21980000", &[]), E::BidiOverflowAndUnderflow),
@@ -313,8 +316,8 @@ fn unknown_codes_that_must_be_delivered_are() {
     assert_eq!(message.event, AsyncEvent::Unassigned(6));
     let reject = Reject::parse(&header("3f805500 00000030", &[])).unwrap(); // J-07
     assert_eq!(reject.reason, RejectReason::Other(0x55));
-    let response = ScsiResponse::parse(&header("21800299", &[])).unwrap();
-    assert_eq!(response.response, ScsiResponseCode::Other(2));
+    let response = ScsiResponse::parse(&header("21808099", &[])).unwrap();
+    assert_eq!(response.response, ScsiResponseCode::Other(0x80));
     let response = LoginResponse::parse(&header("23000000", &[(36, 0x0f), (37, 3)])).unwrap();
     assert_eq!(response.outcome.status(), LoginStatus { class: 0x0f, detail: 3 }); // L-22
 }

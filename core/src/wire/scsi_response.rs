@@ -161,7 +161,7 @@ impl Residual {
 pub struct Completion {
     /// SCSI status.
     pub status: ScsiStatus,
-    /// Status Qualifier; means something only if iSCSIProtocolLevel is 2 or more (RFC 7144 section 5.2).
+    /// Status Qualifier (RFC 7144 section 5.2). Of a task it is 0 unless iSCSIProtocolLevel is 2 or more: without that the field is reserved.
     pub status_qualifier: u16,
     /// The residual of the command, or of the write half of a bidirectional one.
     pub residual: Residual,
@@ -197,7 +197,7 @@ pub enum ScsiResponseCode {
     CompletedAtTarget(Completion),
     /// 0x01: target failure.
     TargetFailure,
-    /// 0x80 to 0xff: a vendor's; below that a reserved one.
+    /// 0x80 to 0xff: a vendor's. Those below it are reserved; parsing refuses them.
     Other(u8),
 }
 
@@ -274,6 +274,7 @@ impl ScsiResponse {
         let response = match view.response() {
             0x00 => ScsiResponseCode::CompletedAtTarget(Self::completion(view)?),
             0x01 => ScsiResponseCode::TargetFailure,
+            code @ 0x02..=0x7f => return Err(FormatError::ReservedScsiResponse(code)),
             code => ScsiResponseCode::Other(code),
         };
         Ok(Self {
