@@ -258,7 +258,14 @@ impl Connection {
                 slot.sense_len = len as u8;
             }
         }
-        self.task_completed(index, response.response, response.stat_sn, session)
+        let mut code = response.response;
+        if let ScsiResponseCode::CompletedAtTarget(completion) = &mut code
+            && session.core.negotiated.iscsi_protocol_level < 2
+        {
+            // Reserved without that level (RFC 7144 section 5.2).
+            completion.status_qualifier = 0;
+        }
+        self.task_completed(index, code, response.stat_sn, session)
     }
 
     /// The target's last word on a task.
