@@ -12,6 +12,8 @@ mod keys_text;
 mod login;
 mod login_end;
 mod login_redirect;
+mod response;
+mod response_task;
 mod stat_sn;
 mod window;
 
@@ -31,6 +33,8 @@ pub(crate) fn all() -> Vec<Row> {
         login::rows(),
         login_end::rows(),
         login_redirect::rows(),
+        response::rows(),
+        response_task::rows(),
         stat_sn::rows(),
         window::rows(),
     ]
