@@ -49,14 +49,6 @@ fn d13() -> Vec<Case> {
             );
         }
     }
-    cases.push(
-        Case::new("the last of eight", in_parts()).rules(on_data_in(7, [Do::Drop])).expect(all([
-            breaks!(ExpDataSn { .. }),
-            at_once(),
-            lost(),
-            no_snack(),
-        ])),
-    );
     // Its bytes are all there, but a number is not.
     cases.push(
         Case::new("a number is left out", Setup::reading())

@@ -345,6 +345,8 @@ fn c06() -> Vec<Case> {
                     When::receives(Opcode::ScsiCommand),
                     Do::Send(damaged(first, first + 32)),
                 ),
+                // The answer takes its time: a command that is sent again would come first.
+                Rule::new(When::sends(Opcode::ScsiResponse), Do::Late(Duration::from_millis(100))),
             ])
             .expect(all([Expect::Works, Expect::Count(writes(), 1..=1)])),
     );
@@ -414,6 +416,27 @@ fn c08() -> Vec<Case> {
                     Expect::Works,
                     Expect::Law(HELD_BACK),
                     Expect::Law(NUMBERS_IN_ORDER),
+                ])),
+        );
+    }
+    // A command that was not sent then is not acknowledged: if its data arrive damaged, it is sent again.
+    let first = first_command().0;
+    for ahead in [1, 5, 1000] {
+        let setup = level_1().jobs([ready(), Job::Settle, Job::write(4, 16), Job::Settle]);
+        let second = || When::receives_nth(Opcode::ScsiCommand, 1);
+        cases.push(
+            Case::new(format!("{ahead} too many, damaged data"), setup)
+                .rule(
+                    When::receives(Opcode::ScsiCommand),
+                    Do::Send(told(first + 1 + ahead, first + 32 + ahead)),
+                )
+                .rule(second(), Do::Send(damaged(first + 1, first + 32)))
+                .rule(second(), Do::Ignore)
+                .rule(second(), Do::Trust)
+                .expect(all([
+                    Expect::Works,
+                    Expect::Count(writes(), 2..=2),
+                    Expect::Field(writes(), Field::CMD_SN, Is::Value((first + 1).into())),
                 ])),
         );
     }
