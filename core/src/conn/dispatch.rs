@@ -400,7 +400,7 @@ impl Connection {
         }
         // Whatever the response says: no more can be done on this connection (RFC 7143 section 11.15).
         self.close();
-        session.logged_out(now);
+        session.logged_out(response, now);
         Ok(())
     }
 

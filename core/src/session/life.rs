@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::error::{LostReason, SubmitError};
 use crate::portal::Portal;
 use crate::text::Negotiated;
-use crate::wire::Isid;
+use crate::wire::{Isid, LogoutResponse, LogoutResponseCode};
 use crate::{CmdSn, InitiatorTaskTag, Instant};
 
 /// The logout of a session.
@@ -64,6 +64,7 @@ impl Session {
         self.core.redirect = None;
         self.core.redirects = 0;
         self.core.logout = None;
+        self.core.logout_response = None;
         self.core.recovering.forget();
         self.connect(now);
         Ok(())
@@ -139,6 +140,7 @@ impl Session {
 
     fn begin_logout(&mut self, asked: bool, all: Duration, now: Instant) {
         let itt = self.control_tag(ControlTag::Logout);
+        self.core.logout_response = None;
         let grace = (!all.is_zero()).then_some(now + all / 2);
         // The answer needs a moment, however little time the target gave.
         let deadline = now + all.max(Duration::from_secs(1));
@@ -234,7 +236,15 @@ impl Session {
     }
 
     /// The logout was answered.
-    pub(crate) fn logged_out(&mut self, now: Instant) {
+    pub(crate) fn logged_out(&mut self, response: &LogoutResponse, now: Instant) {
+        self.core.logout_response = Some(*response);
+        // In all other responses the times mean nothing at our ErrorRecoveryLevel.
+        if matches!(
+            response.response,
+            LogoutResponseCode::RecoveryNotSupported | LogoutResponseCode::CleanupFailed
+        ) {
+            self.announce_wait(response.time2wait);
+        }
         self.core.disconnect_wanted = true;
         self.connection_lost(LostReason::LoggedOut, now);
     }

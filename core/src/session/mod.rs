@@ -28,7 +28,7 @@ use crate::error::{LostReason, Timer};
 use crate::event::{Action, Event};
 use crate::portal::Portal;
 use crate::text::Negotiated;
-use crate::wire::{Isid, TaskManagementResponseCode};
+use crate::wire::{Isid, LogoutResponse, TaskManagementResponseCode};
 use crate::{CmdSn, InitiatorTaskTag, Instant};
 
 /// Tags of what is not a SCSI task: they take the indices behind the slots.
@@ -111,6 +111,7 @@ pub(crate) struct Core {
     pub(crate) aborts_wanted: bool,
     pub(crate) tmf: Functions,
     pub(crate) logout: Option<Logout>,
+    logout_response: Option<LogoutResponse>,
     pub(crate) async_message: bool,
     pub(crate) recovering: Recovering,
 }
@@ -177,6 +178,7 @@ impl<const N: usize> InlineSession<N> {
                 aborts_wanted: false,
                 tmf: Functions::IDLE,
                 logout: None,
+                logout_response: None,
                 async_message: false,
                 recovering: Recovering::IDLE,
             },
@@ -278,6 +280,14 @@ impl Session {
     /// Where the target moved to for good, if a login said so (status 0102): the address to store instead of the old one.
     pub const fn moved_to(&self) -> Option<&Portal> {
         self.core.moved.as_ref()
+    }
+
+    /// How the target answered the last Logout Request; `None` if it was not answered, or there was none since the session was opened.
+    ///
+    /// The connection is closed whatever the response says. If the target could not clean up, it has not let go of the tasks yet, and wants
+    /// the next login only after `time2wait` (RFC 7143 section 11.15): a session that comes back by itself waits that long.
+    pub const fn logout_response(&self) -> Option<&LogoutResponse> {
+        self.core.logout_response.as_ref()
     }
 
     /// Non-immediate commands that the target would take now (RFC 7143 section 4.2.2.1).
