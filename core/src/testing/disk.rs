@@ -68,7 +68,7 @@ pub enum R2tOrder {
     Descending,
 }
 
-/// How a [`ScriptedTarget`] answers SCSI commands, pings, aborts and logouts by itself.
+/// How a [`ScriptedTarget`] answers SCSI commands, pings, aborts, SNACKs and logouts by itself.
 ///
 /// ```
 /// use iscsi_core::testing::{Disk, Service};
@@ -211,9 +211,8 @@ impl Service {
                 let response = target.logged_out(request);
                 target.send(response, &[]);
             }
-            InitiatorPdu::LoginRequest(_)
-            | InitiatorPdu::TextRequest(_)
-            | InitiatorPdu::SnackRequest(_) => return false,
+            InitiatorPdu::SnackRequest(snack) => target.send_again(snack),
+            InitiatorPdu::LoginRequest(_) | InitiatorPdu::TextRequest(_) => return false,
         }
         true
     }

@@ -19,6 +19,7 @@ mod clock;
 mod damage;
 mod disk;
 mod framer;
+mod kept;
 mod login;
 mod memory;
 mod nodes;

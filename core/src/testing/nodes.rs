@@ -52,17 +52,15 @@ impl ScriptedTarget {
                 Some(name) => nodes.filter(|node| node.name == name).collect(),
             };
             for node in told {
-                self.text
-                    .extend_from_slice(alloc::format!("TargetName={}\0", node.name).as_bytes());
+                self.text.extend(alloc::format!("TargetName={}\0", node.name).as_bytes());
                 for address in &node.addresses {
                     let pair = alloc::format!("TargetAddress={address}\0");
-                    self.text.extend_from_slice(pair.as_bytes());
+                    self.text.extend(pair.as_bytes());
                 }
             }
         }
         let most = self.negotiated().initiator_max_recv_data_segment_length as usize;
-        let rest = self.text.split_off(most.min(self.text.len()));
-        let part = core::mem::replace(&mut self.text, rest);
+        let part: Vec<u8> = self.text.drain(..most.min(self.text.len())).collect();
         let tag = TransferTag { lun: Lun::ZERO, target_transfer_tag: TargetTransferTag(0x7e47) };
         let transfer = (!self.text.is_empty()).then_some(tag);
         let response = self.text_response(request, transfer);

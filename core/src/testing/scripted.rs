@@ -9,6 +9,7 @@ use core::num::NonZeroU32;
 
 use super::disk::Service;
 use super::framer::{Framer, Pdu};
+use super::kept::Kept;
 use super::login::{LoginState, TargetChap};
 use super::nodes::Node;
 use super::script::{
@@ -112,7 +113,9 @@ pub struct ScriptedTarget {
     pub(super) login: LoginState,
     pub(super) negotiated: Option<Negotiated>,
     /// The rest of an answer to a text request.
-    pub(super) text: Vec<u8>,
+    pub(super) text: VecDeque<u8>,
+    /// What may have to be sent again.
+    pub(super) kept: Kept,
     /// A response whose text is spread over several, and the parts that were not sent.
     parts: Option<(Bhs, VecDeque<Vec<u8>>)>,
     input: Framer,
@@ -145,7 +148,8 @@ impl ScriptedTarget {
             login_text: Vec::new(),
             login: LoginState::NEW,
             negotiated: None,
-            text: Vec::new(),
+            text: VecDeque::new(),
+            kept: Kept::EMPTY,
             parts: None,
             input: Framer::new(DigestKind::None, DigestKind::None),
             framer: Framer::new(DigestKind::None, DigestKind::None),
@@ -248,8 +252,10 @@ impl ScriptedTarget {
                 self.last_command = Some(pdu.bhs);
             }
             let acts = self.script.happens(Happening::Receives(&pdu.bhs));
-            self.check(&parsed);
-            let ignored = acts.contains(&Do::Ignore);
+            if !acts.contains(&Do::Lose) {
+                self.check(&parsed);
+            }
+            let ignored = acts.contains(&Do::Ignore) || acts.contains(&Do::Lose);
             self.act(&acts, Some(&pdu.bhs));
             if ignored {
                 continue;
@@ -310,6 +316,7 @@ impl ScriptedTarget {
         if !exp_stat_sn.le(self.stat_sn) {
             self.complain(format!("ExpStatSN beyond {}: {pdu:?}", self.stat_sn));
         }
+        self.kept.acknowledge(exp_stat_sn);
         let Some(cmd_sn) = cmd_sn else { return };
         if cmd_sn != self.exp_cmd_sn {
             self.complain(format!("CmdSN out of order: {pdu:?}"));
@@ -417,6 +424,15 @@ impl ScriptedTarget {
 
     /// Sends any header with this data segment; digests are added, and the script has its say.
     pub fn send_header(&mut self, bhs: &Bhs, data: &[u8]) {
+        let mut honest = *bhs;
+        let stat_sn = self.put_header(bhs, data);
+        Field::STAT_SN.set(&mut honest, stat_sn);
+        self.keep(&honest, data);
+    }
+
+    /// The same without keeping it. The StatSN that it shows honestly: PDUs that the script puts in front of it may take its own.
+    pub(super) fn put_header(&mut self, bhs: &Bhs, data: &[u8]) -> u64 {
+        let mut honest = Field::STAT_SN.get(bhs);
         let acts = self.script.happens(Happening::Sends(bhs));
         let mut pdu = Outgoing::new(bhs, data);
         for act in &acts {
@@ -429,7 +445,8 @@ impl ScriptedTarget {
                         self.stat_sn = stat_sn;
                         self.send_extra(extra, None);
                         self.stat_sn = next;
-                        Field::STAT_SN.set(&mut pdu.bhs, u64::from(stat_sn.next().0));
+                        honest = u64::from(stat_sn.next().0);
+                        Field::STAT_SN.set(&mut pdu.bhs, honest);
                     } else {
                         self.send_extra(extra, None);
                     }
@@ -460,6 +477,7 @@ impl ScriptedTarget {
             let acts = self.script.happens(Happening::LoggedIn);
             self.act(&acts, None);
         }
+        honest
     }
 
     /// Sends the next part of a text that a script spreads over several responses; false if there is none.
@@ -500,6 +518,7 @@ impl ScriptedTarget {
                 Do::Window(window) => self.window = *window,
                 Do::NextStatSn(next) => self.stat_sn = StatSn(*next),
                 Do::Trust => self.checks = false,
+                Do::Offer(limits) => self.limits = **limits,
                 _ => {}
             }
         }
@@ -511,7 +530,13 @@ impl ScriptedTarget {
         let window = (self.exp_cmd_sn, self.max_cmd_sn());
         let (bhs, data) = extra.build(cause.as_ref(), stat_sn, window);
         self.show(&bhs, &data);
-        let bytes = self.framer.frame(&bhs, &[], &data);
+        if extra.numbered {
+            self.keep(&bhs, &data);
+        }
+        let mut bytes = self.framer.frame(&bhs, &[], &data);
+        for (at, mask) in &extra.flips {
+            bytes[*at] ^= mask;
+        }
         self.send_raw(&bytes);
     }
 

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::field::Field;
+use crate::text::Limits;
 use crate::wire::Opcode;
 
 /// One deviation of the target: what to do, and when.
@@ -259,6 +260,8 @@ pub enum Do {
     End(End),
     /// What was received is not answered; or the connection is neither made nor refused.
     Ignore,
+    /// What was received never came: it is neither counted nor answered.
+    Lose,
     /// The connection is refused.
     Refuse,
     /// From now on the target takes this many commands beyond those that it has.
@@ -267,6 +270,8 @@ pub enum Do {
     NextStatSn(u32),
     /// From now on the target does not complain about what the initiator sends.
     Trust,
+    /// From the next login on the target offers this.
+    Offer(Box<Limits>),
 }
 
 /// How a connection ends from the target's side.
@@ -332,6 +337,8 @@ impl Do {
                 | Self::Window(_)
                 | Self::NextStatSn(_)
                 | Self::Trust
+                | Self::Lose
+                | Self::Offer(_)
         )
     }
 }
@@ -369,6 +376,8 @@ pub struct Extra {
     pub of_task: bool,
     /// The data segment begins with the header that led to it, as in a Reject.
     pub with_header: bool,
+    /// Bits that are inverted in bytes of the finished PDU, digests and padding counted.
+    pub flips: Vec<(usize, u8)>,
 }
 
 impl Extra {
@@ -386,6 +395,7 @@ impl Extra {
             numbered: false,
             of_task: false,
             with_header: false,
+            flips: Vec::new(),
         }
     }
 
@@ -414,6 +424,13 @@ impl Extra {
     #[must_use]
     pub const fn of_task(mut self) -> Self {
         self.of_task = true;
+        self
+    }
+
+    /// Inverts the bits of `mask` in the byte at `at` of the finished PDU, digests and padding counted. One that is sent again is whole.
+    #[must_use]
+    pub fn flip(mut self, at: usize, mask: u8) -> Self {
+        self.flips.push((at, mask));
         self
     }
 
