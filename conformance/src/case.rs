@@ -8,6 +8,7 @@ use iscsi_core::testing::{Disk, Do, Faults, Node, R2tOrder, Rig, Rule, Service, 
 use iscsi_core::text::Limits;
 use iscsi_core::{
     Config, ConfigBuilder, IscsiName, Lun, OnLoss, SubmitError, TaskManagement, Transfer,
+    Verdict as Devices,
 };
 
 use crate::expect::Expect;
@@ -203,6 +204,10 @@ pub struct Setup {
     pub jobs: Vec<Job>,
     /// The first job begins before the login is through.
     pub early: bool,
+    /// Tasks that the session has room for: 8, 32, 128 or 512.
+    pub depth: usize,
+    /// What the application answers when it is to verify the devices; nothing if `None`.
+    pub devices: Option<Devices>,
     /// When the run is over, whatever still happens.
     pub time: Duration,
     /// Where randomness comes from.
@@ -269,6 +274,8 @@ impl Setup {
             faults: [Faults::NONE; 2],
             jobs: Vec::new(),
             early: false,
+            depth: 8,
+            devices: Some(Devices::Same),
             time: Duration::from_secs(900),
             seed: 1,
         }
@@ -393,7 +400,13 @@ pub enum Job {
     Logout,
     /// Opens the session again, once it is closed or has failed, and waits for the login.
     Open,
-    /// Waits until everything that was asked for has come to an end.
+    /// Wants a new connection.
+    ForceReconnect,
+    /// Does not want to wait for the next attempt to connect.
+    RetryNow,
+    /// Answers that the devices were verified.
+    Verified(Devices),
+    /// Waits until everything that was asked for has come to an end, a recovery too.
     Settle,
     /// Waits this long.
     Sleep(Duration),
@@ -456,6 +469,12 @@ impl Request {
             on_loss: OnLoss::Report,
             timeout: None,
         }
+    }
+
+    /// READ(10), which may be issued again after a loss.
+    pub fn reissued_read(lba: u32, blocks: u16) -> Self {
+        let transfer = Transfer::In(u32::from(blocks) * 512);
+        Self { on_loss: OnLoss::Reissue, ..Self::new(&Disk::read10(lba, blocks), transfer) }
     }
 
     /// As a job.

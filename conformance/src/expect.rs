@@ -5,7 +5,7 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use iscsi_core::testing::{Entry, Field, Told};
-use iscsi_core::wire::{Opcode, data_segment_length};
+use iscsi_core::wire::{LogoutResponse, Opcode, data_segment_length};
 use iscsi_core::{Direction, DiscoveryItem, LostReason, Negotiated, SessionState, SubmitError};
 
 use crate::observe::Observation;
@@ -184,6 +184,8 @@ pub enum Expect {
     Negotiated(Pattern<Negotiated>),
     /// The job with this number is refused.
     Refused(usize, Pattern<SubmitError>),
+    /// The target answered the last Logout Request so.
+    LoggedOut(Pattern<Option<LogoutResponse>>),
     /// Some item of the discovery fits.
     Item(Pattern<DiscoveryItem>),
     /// An asynchronous message with this event code was told, with this sense data.
@@ -444,6 +446,10 @@ impl Expect {
             Self::Refused(job, pattern) => {
                 let refused = seen.refused.get(job);
                 need(refused.is_some_and(|error| pattern.fits(error)), &|| format!("{refused:?}"))
+            }
+            Self::LoggedOut(pattern) => {
+                let answer = &seen.logout_response;
+                need(pattern.fits(answer), &|| format!("{answer:?}"))
             }
             Self::Item(pattern) => {
                 let found = seen.items.iter().any(|item| pattern.fits(item));

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use iscsi_core::testing::{Entry, Told};
 use iscsi_core::text::TargetItem;
+use iscsi_core::wire::LogoutResponse;
 use iscsi_core::{Action, DiscoveryItem, Instant, LostReason, Negotiated, SessionState, TaskId};
 
 use crate::case::{Job, Refused, Setup};
@@ -47,6 +48,8 @@ pub struct Observation {
     pub alias: Option<String>,
     /// The address that the target moved to for good.
     pub moved_to: Option<String>,
+    /// How the target answered the last Logout Request.
+    pub logout_response: Option<LogoutResponse>,
     /// What the engine took of the last connection.
     pub bytes_taken: u64,
     /// How often each rule applied.

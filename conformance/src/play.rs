@@ -79,6 +79,7 @@ fn empty(setup: &Setup) -> Observation {
         refused: BTreeMap::new(),
         alias: None,
         moved_to: None,
+        logout_response: None,
         bytes_taken: 0,
         fired: Vec::new(),
         complaints: Vec::new(),
@@ -142,7 +143,11 @@ impl Player {
     /// Whatever waits must have a deadline.
     fn check_deadlines(&mut self) {
         let waits = match self.state() {
-            SessionState::Connecting | SessionState::LoggingIn | SessionState::LoggingOut => true,
+            SessionState::Connecting
+            | SessionState::LoggingIn
+            | SessionState::LoggingOut
+            | SessionState::Waiting(_)
+            | SessionState::Verifying => true,
             SessionState::LoggedIn => self.rig.driver.session.in_use() > 0 || self.managing > 0,
             _ => false,
         };
@@ -223,10 +228,20 @@ impl Player {
                 let current = self.seen.connections.len().checked_sub(1);
                 self.seen.failed_on = self.seen.failed_on.or(current);
             }
+            Told::ConnectionLost(LostReason::ConnectFailed) => self.attempt_over(now),
             Told::AsyncMessage => {
                 if let Some(notice) = self.rig.driver.poll_async() {
                     let (code, sense) = (notice.event.to_byte(), notice.sense.to_vec());
                     self.seen.notices.push(Notice { code, sense, missed: notice.missed });
+                }
+            }
+            Told::NeedVerify => {
+                if let Some(devices) = self.seen.setup.devices {
+                    let verified = self.rig.driver.session.verified(devices, now);
+                    self.rig.driver.touch();
+                    if let Err(error) = verified {
+                        self.seen.broken.push(format!("the devices were not wanted: {error}"));
+                    }
                 }
             }
             Told::Managed { .. } => self.managing = self.managing.saturating_sub(1),
@@ -286,7 +301,11 @@ impl Player {
     fn is_settled(&self) -> bool {
         let on_the_way = matches!(
             self.state(),
-            SessionState::Connecting | SessionState::LoggingIn | SessionState::LoggingOut
+            SessionState::Connecting
+                | SessionState::LoggingIn
+                | SessionState::LoggingOut
+                | SessionState::Waiting(_)
+                | SessionState::Verifying
         );
         let waits = |task: &Task| task.id.is_some() && task.end.is_none() && !task.silent;
         let pinging = self.lives() && self.rig.driver.connection().is_pinging();
@@ -398,6 +417,9 @@ impl Player {
                 self.open();
                 self.settling = true;
             }
+            Job::ForceReconnect => self.rig.driver.session.force_reconnect(now)?,
+            Job::RetryNow => self.rig.driver.session.retry_now(now)?,
+            Job::Verified(devices) => self.rig.driver.session.verified(*devices, now)?,
             Job::Settle => self.settling = true,
             Job::Sleep(time) => self.sleeping = Some(now + *time),
         }
@@ -462,6 +484,7 @@ impl Player {
         seen.bytes_taken = self.rig.driver.connection().counters().bytes_received;
         seen.alias = self.rig.driver.connection().target_alias().map(str::to_owned);
         seen.moved_to = self.rig.driver.session.moved_to().map(ToString::to_string);
+        seen.logout_response = self.rig.driver.session.logout_response().copied();
         seen.fired = self.rig.target.script.fired().to_vec();
         seen.pdus = self.rig.target.journal.take().unwrap_or_default();
         seen.complaints.append(&mut self.rig.target.complaints);

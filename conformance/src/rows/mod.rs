@@ -6,12 +6,14 @@ mod common;
 mod data_in;
 mod data_in_order;
 mod framing;
+mod isns;
 mod keys;
 mod keys_exchange;
 mod keys_text;
 mod login;
 mod login_end;
 mod login_redirect;
+mod logout;
 mod response;
 mod response_task;
 mod stat_sn;
@@ -27,12 +29,14 @@ pub(crate) fn all() -> Vec<Row> {
         data_in::rows(),
         data_in_order::rows(),
         framing::rows(),
+        isns::rows(),
         keys::rows(),
         keys_exchange::rows(),
         keys_text::rows(),
         login::rows(),
         login_end::rows(),
         login_redirect::rows(),
+        logout::rows(),
         response::rows(),
         response_task::rows(),
         stat_sn::rows(),
