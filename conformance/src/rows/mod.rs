@@ -17,6 +17,7 @@ mod logout;
 mod response;
 mod response_task;
 mod stat_sn;
+mod text;
 mod window;
 
 use crate::case::Row;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> Vec<Row> {
         response::rows(),
         response_task::rows(),
         stat_sn::rows(),
+        text::rows(),
         window::rows(),
     ]
     .into_iter()
