@@ -5,6 +5,7 @@ mod chap_mutual;
 mod common;
 mod data_in;
 mod data_in_order;
+mod digest;
 mod framing;
 mod isns;
 mod keys;
@@ -29,6 +30,7 @@ pub(crate) fn all() -> Vec<Row> {
         chap_mutual::rows(),
         data_in::rows(),
         data_in_order::rows(),
+        digest::rows(),
         framing::rows(),
         isns::rows(),
         keys::rows(),
