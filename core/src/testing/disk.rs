@@ -135,19 +135,20 @@ impl Write {
             }
             Some(transfer) => {
                 check(transfer.lun == self.command.lun, "LUN")?;
-                // Arrival order: the oldest open R2T is answered first.
-                let Some((r2t_sn, next, burst_end, data_sn)) = self.open.first_mut() else {
-                    return Err("solicited data without an R2T");
-                };
-                let in_order = transfer.target_transfer_tag.0 == 0x7000 + *r2t_sn;
-                check(in_order, "the R2T is not the one that is due")?;
+                // Arrival order: the oldest open R2T is answered first, unless one was lost.
+                let tag = transfer.target_transfer_tag.0;
+                let due = self.open.iter().position(|open| tag == 0x7000 + open.0);
+                let due = due.ok_or("solicited data without an R2T")?;
+                let may_be_lost = negotiated.error_recovery_level > 0;
+                check(due == 0 || may_be_lost, "the R2T is not the one that is due")?;
+                let (_, next, burst_end, data_sn) = &mut self.open[due];
                 check((at, data_out.data_sn.0) == (*next, *data_sn), "offset and DataSN")?;
                 check(end <= *burst_end, "more data than asked for")?;
                 check(data_out.is_final == (end == *burst_end), "F")?;
                 *next = end;
                 *data_sn += 1;
                 if data_out.is_final {
-                    self.open.remove(0);
+                    self.open.remove(due);
                 }
             }
         }
