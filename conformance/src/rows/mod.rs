@@ -15,6 +15,7 @@ mod login;
 mod login_end;
 mod login_redirect;
 mod logout;
+mod recovery;
 mod response;
 mod response_task;
 mod stat_sn;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> Vec<Row> {
         login_end::rows(),
         login_redirect::rows(),
         logout::rows(),
+        recovery::rows(),
         response::rows(),
         response_task::rows(),
         stat_sn::rows(),
