@@ -228,7 +228,13 @@ impl Player {
                 let current = self.seen.connections.len().checked_sub(1);
                 self.seen.failed_on = self.seen.failed_on.or(current);
             }
-            Told::ConnectionLost(LostReason::ConnectFailed) => self.attempt_over(now),
+            Told::ConnectionLost(reason) => {
+                // A discovery ends with its connection.
+                self.discovering = false;
+                if *reason == LostReason::ConnectFailed {
+                    self.attempt_over(now);
+                }
+            }
             Told::AsyncMessage => {
                 if let Some(notice) = self.rig.driver.poll_async() {
                     let (code, sense) = (notice.event.to_byte(), notice.sense.to_vec());

@@ -20,6 +20,8 @@ mod response;
 mod response_task;
 mod stat_sn;
 mod text;
+mod transport;
+mod transport_tasks;
 mod window;
 
 use crate::case::Row;
@@ -46,6 +48,8 @@ pub(crate) fn all() -> Vec<Row> {
         response_task::rows(),
         stat_sn::rows(),
         text::rows(),
+        transport::rows(),
+        transport_tasks::rows(),
         window::rows(),
     ]
     .into_iter()
