@@ -6,7 +6,7 @@ use core::time::Duration;
 use iscsi_core::testing::{Rig, Told};
 use iscsi_core::text::{Digests, Limits};
 use iscsi_core::wire::{
-    AsyncEvent, BHS_LEN, Bhs, Completion, DataIn, NopIn, NopInKind, NopOutKind, RejectReason,
+    AsyncEvent, BHS_LEN, Completion, DataIn, NopIn, NopInKind, NopOutKind, RejectReason,
     ScsiCommand, ScsiResponse, ScsiStatus, SnackKind, TargetPdu, TaskManagementRequest,
     TaskManagementResponseCode as Code, TransferTag,
 };
@@ -528,50 +528,6 @@ fn damaged_too_often_drops_the_connection() {
         rig.run();
     }
     assert_eq!(rig.lost(task), Some(LostReason::Protocol(ProtocolError::DataDigest)));
-}
-
-/// The header of the last PDU that the initiator sent.
-fn last_header(rig: &Rig) -> Bhs {
-    *rig.target.received().last().unwrap()
-}
-
-#[test]
-fn v_02_a_rejected_snack_drops_the_connection() {
-    for reason in [RejectReason::SnackReject, RejectReason::ProtocolError] {
-        let mut rig = rig_at(1);
-        let (task, command) = reading(&mut rig, 512);
-        let data_in = rig.target.data_in(&command, 0, 0);
-        rig.target.send_damaged(data_in, &pattern(512), 0);
-        rig.run();
-        let header = last_header(&rig);
-        let reject = rig.target.reject(reason);
-        rig.send(reject, &header);
-        assert_eq!(rig.lost(task), Some(LostReason::Protocol(ProtocolError::Rejected(reason))));
-    }
-}
-
-#[test]
-fn a_stale_reject_of_a_snack_is_ignored() {
-    let mut rig = rig_at(1);
-    let (task, command) = reading(&mut rig, 512);
-    let data_in = rig.target.last_data_in(&command, 0, 0);
-    rig.target.send_damaged(data_in, &pattern(512), 0);
-    rig.run();
-    let header = last_header(&rig);
-    rig.target.expect_snack();
-    rig.send(data_in, &pattern(512));
-    assert!(rig.outcome(task).is_good());
-    let reject = rig.target.reject(RejectReason::ProtocolError);
-    rig.send(reject, &header);
-    // While the same number is missing of another task, too.
-    let (other, second) = reading(&mut rig, 512);
-    let damaged = rig.target.data_in(&second, 0, 0);
-    rig.target.send_damaged(damaged, &pattern(512), 0);
-    rig.run();
-    let reject = rig.target.reject(RejectReason::ProtocolError);
-    rig.send(reject, &header);
-    assert!(rig.end(other).is_none());
-    assert_eq!(rig.state(), SessionState::LoggedIn);
 }
 
 #[test]

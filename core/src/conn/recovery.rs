@@ -18,8 +18,9 @@
 //! any case never more bytes are counted than the task expects.
 //!
 //! **Each request has a deadline** (the time for the answer to a ping) and each PDU a number of tries ([`TRIES`]). An answer that does not
-//! come, a Reject of the request, or a PDU that arrives damaged too often ends the connection, as at level 0. A header digest
-//! that does not match always does: without it there is no way to find the next PDU.
+//! come, or a PDU that arrives damaged too often ends the connection, as at level 0. A header digest that does not match always does:
+//! without it there is no way to find the next PDU. If the target rejects a request for data or an R2T the task waits for its status; if
+//! it rejects one for a status the connection ends.
 //!
 //! R-Data SNACKs are not sent: MaxRecvDataSegmentLength does not change during a connection. Bidirectional commands are not recovered:
 //! they number R2Ts and Data-In together, and no two targets agree on how.
@@ -524,25 +525,36 @@ impl Connection {
 
 /// What the target refused.
 impl Connection {
-    /// A SNACK of ours was rejected.
+    /// A SNACK of ours was rejected: data or R2Ts will not come again. The task stays, and its status is still due (RFC 7143 sections 7.3 and
+    /// 7.8); if that is here already the task ends with it, and says how much is missing. Without a status there is no way on.
     pub(super) fn snack_rejected(
-        &self,
+        &mut self,
         reject: &Reject,
         bhs: &Bhs,
-        session: &Session,
+        session: &mut Session,
     ) -> Result<(), LostReason> {
-        let itt = InitiatorTaskTag(u32::from_be_bytes([bhs[16], bhs[17], bhs[18], bhs[19]]));
-        let first = u32::from_be_bytes([bhs[40], bhs[41], bhs[42], bhs[43]]);
-        let open = self.core.recovery.gaps.iter().any(|gap| {
+        let word = |at: usize| u32::from_be_bytes([bhs[at], bhs[at + 1], bhs[at + 2], bhs[at + 3]]);
+        let (itt, first, length) = (InitiatorTaskTag(word(16)), word(40), word(44));
+        let is_meant = |gap: &Gap| {
+            let overlaps = gap.contains(first) || gap.from.wrapping_sub(first) < length;
             matches!(gap.state, State::Asked(_))
-                && gap.contains(first)
+                && overlaps
                 && match gap.task() {
                     Some(task) => session.slots.live(task).is_some_and(|slot| slot.itt == itt),
                     None => itt.is_reserved(),
                 }
-        });
+        };
+        let recovery = &mut self.core.recovery;
         // Nothing is missing for a DataACK, or for what has come or ended in the meantime.
-        if open { Err(ProtocolError::Rejected(reject.reason).into()) } else { Ok(()) }
+        let Some(at) = recovery.gaps.iter().position(is_meant) else { return Ok(()) };
+        match recovery.gaps.get(at).map(|gap| gap.missing) {
+            Some(Missing::Data(task) | Missing::R2t(task)) => {
+                recovery.gaps.remove(at);
+                recovery.settle();
+                self.release_held(task.index() as u16, session)
+            }
+            _ => Err(ProtocolError::Rejected(reject.reason).into()),
+        }
     }
 
     /// Whether a rejected command is to be sent again: its immediate data arrived damaged, and the target has thrown it away.
