@@ -5,8 +5,8 @@ use core::time::Duration;
 use iscsi_core::config::{Recovery, Timeouts};
 use iscsi_core::testing::{Do, Extra, Field, Rng, Rule, Told, When};
 use iscsi_core::text::Negotiated;
-use iscsi_core::wire::{Opcode, RejectReason};
-use iscsi_core::{LostReason, Timer, Transfer};
+use iscsi_core::wire::Opcode;
+use iscsi_core::{LostReason, ProtocolError, Timer, Transfer};
 
 use super::common::{all, at_once, with_digests};
 use super::digest::with_level_1;
@@ -21,7 +21,7 @@ pub(crate) fn rows() -> Vec<Row> {
     vec![
         Row::pass("V-01", v01()),
         Row::pass("V-02", v02()).note(
-            "escalates, as every level may (section 7.1.5): the connection ends and the session is recovered, instead of waiting for the CHECK CONDITION",
+            "a GOOD status whose data were refused is told with the bytes that are missing: it is not good; if a status is refused the connection ends",
         ),
         Row::pass("V-03", v03()),
         Row::pass("V-04", v04())
@@ -92,43 +92,81 @@ fn v01() -> Vec<Case> {
 }
 
 fn v02() -> Vec<Case> {
-    let reject = Extra::new(Opcode::Reject).numbered().with_header().set(Field::RESPONSE, 3);
-    let refuses = [
-        Rule::new(When::receives_nth(Opcode::SnackRequest, 0), Do::Ignore),
-        Rule::new(When::receives_nth(Opcode::SnackRequest, 0), Do::Send(reject)),
-    ];
-    let over = || {
+    let refuses = |reason| {
+        let reject = Extra::new(Opcode::Reject).numbered().with_header();
+        let when = || When::receives_nth(Opcode::SnackRequest, 0);
+        [
+            Rule::new(when(), Do::Ignore),
+            Rule::new(when(), Do::Send(reject.set(Field::RESPONSE, reason))),
+        ]
+    };
+    // All bytes but those of one PDU, and the target calls it good.
+    let incomplete = || {
         all([
-            breaks!(Rejected(RejectReason::SnackReject)),
-            at_once(),
-            Expect::Task(0, pattern!(Told::Lost { .. })),
+            Expect::GoesOn,
+            Expect::Connections(1..=1),
+            Expect::Task(
+                0,
+                pattern!(Told::Done { outcome, .. } if outcome.missing == 512 && !outcome.is_good()),
+            ),
         ])
     };
-    let without_status = reading().service(|s| s.collapse = false);
-    let held = Rule::new(
-        When::sends(Opcode::ScsiResponse),
-        Do::hold(When::receives(Opcode::TaskManagementRequest)),
-    );
-    let back = reading().config(|c| c.recovery(Recovery::FOREVER));
-    let back = back.jobs([Request::reissued_read(0, 8).job(), Job::Settle]);
-    vec![
-        Case::new("the status has come", reading())
-            .rules([drops(Opcode::DataIn, 2)])
-            .rules(refuses.clone())
-            .expect(over()),
-        Case::new("the status has not come", without_status)
-            .rules([drops(Opcode::DataIn, 2), held])
-            .rules(refuses.clone())
-            .expect(over()),
-        Case::new("a session that recovers", back)
-            .rules([drops(Opcode::DataIn, 2).on(0)])
-            .rules(refuses.map(|rule| rule.on(0)))
-            .expect(all([
-                Expect::Works,
-                Expect::Connections(2..=2),
-                Expect::Told(pattern!(Told::ConnectionLost(LostReason::Protocol(_)))),
-            ])),
-    ]
+    // ABORTED COMMAND, SNACK rejected.
+    let mut sense = vec![0, 18, 0x70, 0, 0x0b, 0, 0, 0, 0, 10];
+    sense.resize(20, 0);
+    (sense[14], sense[15]) = (0x11, 0x13);
+    let check = |act| Rule::new(When::sends(Opcode::ScsiResponse), act);
+    let ends_badly = [
+        check(Do::Late(Duration::from_secs(1))),
+        check(Do::Set(Field::STATUS, 2)),
+        check(Do::Data(sense)),
+    ];
+    let separate = || reading().service(|s| s.collapse = false);
+    let mut cases = Vec::new();
+    for reason in [3, 4] {
+        cases.extend([
+            Case::new(format!("reason {reason}, the status has come"), reading())
+                .rules([drops(Opcode::DataIn, 2)])
+                .rules(refuses(reason))
+                .expect(all([incomplete(), Expect::Count(snacks(), 1..=1)])),
+            Case::new(format!("reason {reason}, the response has come"), separate())
+                .rules([drops(Opcode::DataIn, 2)])
+                .rules(refuses(reason))
+                .expect(all([incomplete(), Expect::Count(snacks(), 1..=1)])),
+            // It is asked for by itself then.
+            Case::new(format!("reason {reason}, the status is in the damaged PDU"), reading())
+                .rule(When::sends_nth(Opcode::DataIn, 7), Do::SpoilDataDigest)
+                .rules(refuses(reason))
+                .expect(all([
+                    incomplete(),
+                    Expect::Field(snacks().nth(1), Field::SNACK_TYPE, Is::Value(1)),
+                ])),
+            Case::new(format!("reason {reason}, the status is to come"), separate())
+                .rules([drops(Opcode::DataIn, 2)])
+                .rules(refuses(reason))
+                .rules(ends_badly.clone())
+                .expect(all([
+                    Expect::GoesOn,
+                    Expect::Connections(1..=1),
+                    Expect::Task(
+                        0,
+                        pattern!(
+                            Told::Done { sense, .. }
+                                if sense.get(12..14) == Some(&[0x11, 0x13])
+                        ),
+                    ),
+                ])),
+            // Without a status there is no way on.
+            Case::new(format!("reason {reason}, a status is refused"), separate())
+                .rules([drops(Opcode::ScsiResponse, 0)])
+                .rules(refuses(reason))
+                .expect(all([
+                    fails!(LostReason::Protocol(ProtocolError::Rejected(_))),
+                    Expect::Task(0, pattern!(Told::Lost { .. })),
+                ])),
+        ]);
+    }
+    cases
 }
 
 fn v03() -> Vec<Case> {

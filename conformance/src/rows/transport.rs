@@ -400,11 +400,11 @@ fn z05() -> Vec<Case> {
                         match asc {
                             0x29 => pattern!(
                                 Told::Done { sense, .. }
-                                    if sense[2] == 6 && sense[12..14] == [0x29, 0x07]
+                                    if sense.get(12..14) == Some(&[0x29, 0x07])
                             ),
                             _ => pattern!(
                                 Told::Done { sense, .. }
-                                    if sense[2] == 6 && sense[12..14] == [0x47, 0x7f]
+                                    if sense.get(12..14) == Some(&[0x47, 0x7f])
                             ),
                         },
                     ),
