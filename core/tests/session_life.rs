@@ -6,7 +6,7 @@ use core::time::Duration;
 use iscsi_core::auth::Entropy;
 use iscsi_core::testing::{Disk, Faults, Rig, Service, Told};
 use iscsi_core::text::Limits;
-use iscsi_core::wire::{Completion, DataIn, ScsiCommand};
+use iscsi_core::wire::{Completion, DataIn, LogoutResponseCode, ScsiCommand};
 use iscsi_core::{
     Action, Command, Config, Connection, ConnectionState, InitiatorTaskTag, InlineConnection,
     InlineSession, Instant, LostReason, Lun, NoBuffers, Portal, ProtocolError, Session,
@@ -409,6 +409,24 @@ fn opened_again_means_that_the_stream_was_replaced() {
     rig.run();
     assert_eq!(rig.lost(task), Some(LostReason::Transport));
     assert_eq!(rig.actions, [Action::Disconnect]);
+}
+
+#[test]
+fn the_answer_to_a_logout_is_kept_until_the_session_is_opened_again() {
+    let mut rig = Rig::scripted();
+    assert_eq!(rig.driver.session.logout_response(), None);
+    rig.driver.session.logout(rig.clock.now()).unwrap();
+    rig.driver.touch();
+    rig.run();
+    let request = rig.target.expect_logout();
+    let mut response = rig.target.logged_out(&request);
+    response.response = LogoutResponseCode::CleanupFailed;
+    response.time2wait = 7;
+    rig.send(response, &[]);
+    assert_eq!(rig.state(), SessionState::Closed);
+    assert_eq!(rig.driver.session.logout_response(), Some(&response));
+    rig.log_in();
+    assert_eq!(rig.driver.session.logout_response(), None);
 }
 
 #[test]
