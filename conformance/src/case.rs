@@ -190,8 +190,6 @@ pub struct Setup {
     pub chap: Option<TargetChap>,
     /// What it answers to SendTargets.
     pub nodes: Option<Vec<Node>>,
-    /// Tasks that the application may have at a time.
-    pub depth: usize,
     /// Commands that the target takes at a time.
     pub window: u32,
     /// Its first StatSN.
@@ -267,7 +265,6 @@ impl Setup {
             limits: Limits::DEFAULT,
             chap: None,
             nodes: None,
-            depth: 8,
             window: 32,
             stat_sn: 1,
             service: Serving::default(),
