@@ -23,6 +23,8 @@ mod text;
 mod transport;
 mod transport_tasks;
 mod window;
+mod write;
+mod write_laws;
 
 use crate::case::Row;
 
@@ -51,6 +53,7 @@ pub(crate) fn all() -> Vec<Row> {
         transport::rows(),
         transport_tasks::rows(),
         window::rows(),
+        write::rows(),
     ]
     .into_iter()
     .flatten()
