@@ -19,6 +19,7 @@ mod recovery;
 mod response;
 mod response_task;
 mod stat_sn;
+mod task_management;
 mod text;
 mod transport;
 mod transport_tasks;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> Vec<Row> {
         response::rows(),
         response_task::rows(),
         stat_sn::rows(),
+        task_management::rows(),
         text::rows(),
         transport::rows(),
         transport_tasks::rows(),

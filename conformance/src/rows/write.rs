@@ -306,7 +306,7 @@ fn w12() -> Vec<Case> {
             "wraps around by one",
             soliciting(),
             &range(0xffff_ffff, 1),
-            fails!(LostReason::Protocol(_)),
+            format_breaks!(RangeWraps { .. }),
         ),
     ]
 }
