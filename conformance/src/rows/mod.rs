@@ -1,5 +1,6 @@
 //! The rows, family by family.
 
+mod async_message;
 mod chap;
 mod chap_mutual;
 mod common;
@@ -15,6 +16,7 @@ mod login;
 mod login_end;
 mod login_redirect;
 mod logout;
+mod nop;
 mod recovery;
 mod response;
 mod response_task;
@@ -32,6 +34,7 @@ use crate::case::Row;
 /// Every row that there is.
 pub(crate) fn all() -> Vec<Row> {
     [
+        async_message::rows(),
         chap::rows(),
         chap_mutual::rows(),
         data_in::rows(),
@@ -46,6 +49,7 @@ pub(crate) fn all() -> Vec<Row> {
         login_end::rows(),
         login_redirect::rows(),
         logout::rows(),
+        nop::rows(),
         recovery::rows(),
         response::rows(),
         response_task::rows(),
