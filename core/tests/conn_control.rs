@@ -345,6 +345,32 @@ fn j_05_waiting_for_logout() {
 }
 
 #[test]
+fn j_05_what_the_target_does_not_take_any_more_is_not_aborted() {
+    let mut rig = Rig::scripted();
+    let task = rig.read(0, 1);
+    rig.run();
+    reject(&mut rig, RejectReason::WaitingForLogout);
+    // Nothing but the logout.
+    let request = rig.target.expect_logout();
+    assert!(rig.target.inbox.is_empty());
+    let response = rig.target.logged_out(&request);
+    rig.send(response, &[]);
+    assert_eq!(rig.lost(task), Some(LostReason::LogoutRequested));
+}
+
+#[test]
+fn j_07_reasons_without_a_meaning_are_protocol_errors() {
+    for code in [0, 1, 0x0d, 0x55, 0xff] {
+        let mut rig = Rig::scripted();
+        rig.read(0, 1);
+        rig.run();
+        let reason = RejectReason::from_byte(code);
+        reject(&mut rig, reason);
+        assert_eq!(rig.violation(), Some(ProtocolError::Rejected(reason)));
+    }
+}
+
+#[test]
 fn j_08_reject_without_a_whole_header() {
     for len in [0, 1, 47] {
         let mut rig = Rig::scripted();

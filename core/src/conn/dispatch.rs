@@ -413,12 +413,19 @@ impl Connection {
         if !self.status(reject.stat_sn)? {
             return Ok(());
         }
+        let reason = reject.reason;
+        // A reserved code says nothing that could be acted on: it is a protocol error (RFC 7143 section 11).
+        if matches!(reason, RejectReason::Other(_) | RejectReason::NegotiationReset) {
+            return Err(ProtocolError::Rejected(reason).into());
+        }
         let Some(bhs) = self.core.rx.stage.first_chunk::<BHS_LEN>() else { return Ok(()) };
         let opcode = Opcode::of(bhs);
         let itt = InitiatorTaskTag(u32::from_be_bytes([bhs[16], bhs[17], bhs[18], bhs[19]]));
         let immediate = bhs[0] & 0x40 != 0;
-        let reason = reject.reason;
         match opcode {
+            // It ends with the connection, or is issued again. An abort would be rejected too.
+            Some(Opcode::ScsiCommand | Opcode::TaskManagementRequest)
+                if reason == RejectReason::WaitingForLogout => {}
             Some(Opcode::ScsiCommand) => {
                 if let Some(index) = session.find(itt) {
                     if self.retries_command(reason, index, session) {
@@ -449,14 +456,10 @@ impl Connection {
             // Data-Out: the task lives and its response is still due.
             _ => {}
         }
-        match reason {
-            RejectReason::WaitingForLogout => {
-                session.logout_requested(0, now);
-                Ok(())
-            }
-            RejectReason::NegotiationReset => Err(ProtocolError::Rejected(reason).into()),
-            _ => Ok(()),
+        if reason == RejectReason::WaitingForLogout {
+            session.logout_requested(0, now);
         }
+        Ok(())
     }
 }
 
