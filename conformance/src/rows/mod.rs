@@ -18,6 +18,7 @@ mod login_redirect;
 mod logout;
 mod nop;
 mod recovery;
+mod reject;
 mod response;
 mod response_task;
 mod stat_sn;
@@ -51,6 +52,7 @@ pub(crate) fn all() -> Vec<Row> {
         logout::rows(),
         nop::rows(),
         recovery::rows(),
+        reject::rows(),
         response::rows(),
         response_task::rows(),
         stat_sn::rows(),
