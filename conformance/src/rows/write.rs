@@ -491,9 +491,22 @@ fn w20() -> Vec<Case> {
                 at_once(),
             ]))
     };
+    // Memory that the application took away is not read, be the abort answered or not.
+    let revoked = soliciting().jobs([Job::write(4, 16), Job::Revoke(0), Job::sleep(2)]);
+    let none_sent = Expect::Count(Pdus::sent(Opcode::DataOut), 0..=0);
+    let late = Rule::new(When::At(Duration::from_secs(1)), Do::Send(r2t(0, 0, 512)));
     vec![
         case("behind solicited data", soliciting(), 1),
         case("behind immediate data", Setup::writing(), 0),
+        Case::new("revoked and aborted", revoked.clone())
+            .rule(When::sends(Opcode::R2t), Do::Drop)
+            .rules([late.clone()])
+            .expect(all([Expect::GoesOn, Expect::Connections(1..=1), none_sent.clone()])),
+        Case::new("revoked", revoked)
+            .rule(When::sends(Opcode::R2t), Do::Drop)
+            .rule(When::receives(Opcode::TaskManagementRequest), Do::Ignore)
+            .rules([late])
+            .expect(all([fails!(LostReason::NoBuffer), none_sent])),
     ]
 }
 
