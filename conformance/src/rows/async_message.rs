@@ -249,7 +249,12 @@ fn e04() -> Vec<Case> {
 
 fn e05() -> Vec<Case> {
     let all_of_them = || event(3, [0, 1, 2]);
+    // Longer than what was agreed in the login, so it can only come from the event.
+    let four = Duration::from_secs(4);
+    let mut longer = comes_back_after(event(3, [0, 4, 10]), four, four + Duration::from_secs(10));
+    longer.name = "with recovery, four seconds".into();
     vec![
+        longer,
         dropped(behind_command(0, all_of_them()), fails!(LostReason::AsyncEvent(3))),
         comes_back_after(all_of_them(), Duration::from_secs(1), Duration::from_secs(3)),
     ]
@@ -287,8 +292,15 @@ fn e06() -> Vec<Case> {
         served(Case::new("a task runs", Setup::reading()).rules([behind_command(0, wants())]))
             .expect(empty(1)),
         served(
-            Case::new("twice before the answer", Setup::reading())
+            Case::new("twice before the request", Setup::reading())
                 .rules([behind_command(0, wants()), behind_command(0, wants())]),
+        )
+        .expect(empty(1)),
+        // What is under way is what the target waits for.
+        served(
+            Case::new("twice before the answer", Setup::reading())
+                .rules([behind_command(0, wants())])
+                .rule(When::receives(Opcode::TextRequest), Do::Send(wants())),
         )
         .expect(empty(1)),
     ]

@@ -329,6 +329,9 @@ fn n10() -> Vec<Case> {
             is_next(own_pings()),
             is_next(command(1)),
         ])),
+        Case::new("asked for twice", Setup::normal().jobs([Job::Ping, Job::Ping, Job::Settle]))
+            .rule(When::sends(Opcode::NopIn), Do::Late(Duration::from_secs(1)))
+            .expect(all([form(), Expect::Count(own_pings(), 1..=1)])),
         Case::new("after five seconds of silence", short(Setup::normal().jobs([Job::sleep(18)])))
             .expect(all([form(), Expect::Count(own_pings(), 3..=3)])),
     ]
