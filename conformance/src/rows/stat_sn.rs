@@ -319,6 +319,7 @@ fn s04() -> Vec<Case> {
     cases.push(
         Case::new("late", level_1(setup))
             .rule(When::sends(Opcode::ScsiResponse), Do::hold(When::At(Duration::from_millis(500))))
+            .rule(When::receives_each(Opcode::SnackRequest), Do::Ignore)
             .expect(all([
                 Expect::Works,
                 status_snack(FIRST, 1),
@@ -334,6 +335,7 @@ fn s04() -> Vec<Case> {
     cases.push(
         Case::new("never", reads(2))
             .rule(When::sends(Opcode::ScsiResponse), Do::Drop)
+            .rule(When::receives_each(Opcode::SnackRequest), Do::Ignore)
             .expect(all([Expect::Fails(gone), status_snack_first()])),
     );
     cases

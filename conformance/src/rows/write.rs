@@ -418,6 +418,7 @@ fn w17() -> Vec<Case> {
             ])),
         Case::new("level 1, it does not", any_order())
             .rule(When::sends(Opcode::R2t), Do::Drop)
+            .rule(When::receives_each(Opcode::SnackRequest), Do::Ignore)
             .expect(all([
                 fails!(LostReason::TimedOut(Timer::Snack)),
                 asked(),
