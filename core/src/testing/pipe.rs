@@ -81,7 +81,7 @@ pub enum PduFault {
     Drop,
     /// It arrives twice.
     Repeat,
-    /// It arrives after the PDU that follows it.
+    /// It arrives after the PDU that follows it, even if that one is swapped too; if none follows, it does not arrive.
     Swap,
 }
 
@@ -114,7 +114,8 @@ struct Filter {
     framer: Framer,
     passed: u64,
     faults: Vec<(u64, PduFault)>,
-    held: Option<Vec<u8>>,
+    /// PDUs that wait to be overtaken; the last one first.
+    held: Vec<Vec<u8>>,
     damage: Option<Damage>,
 }
 
@@ -188,7 +189,8 @@ impl Pipe {
     ) {
         let framer = Framer::new(header, data);
         let faults = faults.to_vec();
-        self.filter = Some(Filter { framer, passed: 0, faults, held: None, damage: None });
+        let held = self.filter.take().map(|before| before.held).unwrap_or_default();
+        self.filter = Some(Filter { framer, passed: 0, faults, held, damage: None });
     }
 
     /// From now on, turns over one bit in `per_mille` of 1000 PDUs with a data segment, only in data, padding or data digest: the stream stays
@@ -405,7 +407,7 @@ impl Filter {
             match fault {
                 Some(PduFault::Drop) => continue,
                 Some(PduFault::Swap) => {
-                    self.held = Some(pdu);
+                    self.held.push(pdu);
                     continue;
                 }
                 Some(PduFault::Repeat) => {
@@ -414,10 +416,38 @@ impl Filter {
                 }
                 None => out.extend_from_slice(&pdu),
             }
-            if let Some(held) = self.held.take() {
+            while let Some(held) = self.held.pop() {
                 out.extend_from_slice(&held);
             }
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swaps_in_a_row_lose_nothing() {
+        let mut pipe = Pipe::new(Faults::NONE, Rng::new(1));
+        let faults = [(0, PduFault::Swap), (1, PduFault::Swap), (3, PduFault::Swap)];
+        pipe.set_pdu_faults(&faults, DigestKind::None, DigestKind::None);
+        let mut arrived = Vec::new();
+        let mut send = |pipe: &mut Pipe, tag: u8| {
+            let mut pdu = [0; BHS_LEN];
+            pdu[19] = tag;
+            pipe.write(&pdu, Instant::ZERO).unwrap();
+            let mut bytes = [0; 8 * BHS_LEN];
+            let n = pipe.read(&mut bytes, Instant::ZERO).unwrap().unwrap_or(0);
+            arrived.extend(bytes[..n].chunks(BHS_LEN).map(|pdu| pdu[19]));
+        };
+        for tag in 0..4 {
+            send(&mut pipe, tag);
+        }
+        // Other faults from now on: what is held back still comes.
+        pipe.set_pdu_faults(&[], DigestKind::None, DigestKind::None);
+        send(&mut pipe, 4);
+        assert_eq!(arrived, [2, 1, 0, 4, 3]);
     }
 }
