@@ -245,6 +245,27 @@ fn a_reset_that_the_target_completes_ends_the_unit_s_tasks_only() {
     assert!(rig.outcome(elsewhere).is_good());
 }
 
+/// The hole in the order of commands would keep all later ones waiting.
+#[test]
+fn a_reset_for_a_command_that_never_arrived_drops_the_connection() {
+    for (asked, reason) in [(false, LostReason::Aborted), (true, LostReason::TaskManagement)] {
+        let (mut rig, task, command) = reading();
+        rig.target.checks = false;
+        rig.target.exp_cmd_sn = command.cmd_sn;
+        if asked {
+            manage(&mut rig, TaskManagement::LogicalUnitReset(Lun::ZERO));
+        } else {
+            abort(&mut rig, task);
+            rig.target.expect_task_management();
+            wait(&mut rig, 31);
+        }
+        let reset = rig.target.expect_task_management();
+        answer(&mut rig, &reset, Code::FunctionComplete);
+        assert_eq!(rig.lost(task), Some(reason));
+        assert_eq!(rig.state(), SessionState::Failed(reason));
+    }
+}
+
 #[test]
 fn a_refused_reset_drops_the_connection() {
     let mut rig = Rig::scripted();

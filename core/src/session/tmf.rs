@@ -351,8 +351,8 @@ pub(super) fn answered(
     let complete = matches!(response, Code::FunctionComplete | Code::FunctionSucceeded { .. });
     match what {
         What::Abort(task) => abort_answered(session, task, response, now)?,
-        What::ResetUnit(_, lun) if complete => conclude(session, order, Some(lun)),
-        What::ColdReset(_) if complete => conclude(session, order, None),
+        What::ResetUnit(_, lun) if complete => conclude(session, order, Some(lun))?,
+        What::ColdReset(_) if complete => conclude(session, order, None)?,
         What::ResetUnit(task, _) | What::ColdReset(task) => {
             if !escalate(session, what, now) {
                 return Err(reason_of(session, task));
@@ -363,13 +363,13 @@ pub(super) fn answered(
             | TaskManagement::ClearTaskSet(lun)
             | TaskManagement::LogicalUnitReset(lun),
             _,
-        ) if complete => conclude(session, order, Some(lun)),
+        ) if complete => conclude(session, order, Some(lun))?,
         What::Asked(
             TaskManagement::TargetWarmReset
             | TaskManagement::TargetColdReset
             | TaskManagement::ItNexusReset,
             _,
-        ) if complete => conclude(session, order, None),
+        ) if complete => conclude(session, order, None)?,
         What::Asked(..) => {}
     }
     start_abort(session, now);
@@ -442,7 +442,11 @@ fn escalate(session: &mut Session, failed: What, now: Instant) -> bool {
 }
 
 /// Ends the tasks that a function covered: those sent before it, on one logical unit or on all.
-fn conclude(session: &mut Session, order: u32, lun: Option<Lun>) {
+///
+/// One of them may not even have reached the target. ABORT TASK would count its CmdSN as received, other functions do not: nothing that was sent
+/// after it would ever be carried out. That is an error, and the connection has to go.
+fn conclude(session: &mut Session, order: u32, lun: Option<Lun>) -> Result<(), LostReason> {
+    let mut result = Ok(());
     for index in session.slots.indices() {
         let slot = &session.slots[index];
         let covered = slot.is_live()
@@ -453,8 +457,12 @@ fn conclude(session: &mut Session, order: u32, lun: Option<Lun>) {
                 TaskState::Aborting => slot.abort_reason,
                 _ => LostReason::TaskManagement,
             };
+            if !slot.immediate && !slot.cmd_sn.lt(session.core.window.exp_cmd_sn) {
+                result = Err(reason);
+            }
             session.bury(index);
             session.finish(index, TaskEnd::Lost(reason));
         }
     }
+    result
 }
