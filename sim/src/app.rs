@@ -146,7 +146,8 @@ impl<'p, 'a> App<'p, 'a> {
     /// Aborts, resets, detaches: what an application may do at any time.
     pub(crate) fn meddle(&mut self) -> Result<(), Finding> {
         let what = self.pair.rng.below(8);
-        if what == 0 {
+        // A SNACK that is on its way when a reset ends its task is rejected, and that ends the connection.
+        if what == 0 && !self.pair.rules.data {
             return self.manage();
         }
         let lanes: Vec<usize> =
@@ -248,7 +249,7 @@ impl<'p, 'a> App<'p, 'a> {
         let mut open = |wild| model.may_have_written(job.lba, &job.writes, wild);
         let (outcome, sense) = match told {
             None => {
-                open(rules.damages());
+                open(rules.leaves_anything());
                 return Ok(());
             }
             Some(Told::Lost { reason, .. }) => {
@@ -257,7 +258,7 @@ impl<'p, 'a> App<'p, 'a> {
                 if !asked && !rules.loses() {
                     return Err(format!("lost: {reason:?}"));
                 }
-                open(rules.damages());
+                open(rules.leaves_anything());
                 return Ok(());
             }
             Some(Told::Done { outcome, sense, .. }) => (outcome, sense),

@@ -19,6 +19,7 @@
 
 mod app;
 mod catch;
+mod count;
 mod far;
 mod job;
 mod log;

@@ -14,6 +14,7 @@ use iscsi_core::{
 use iscsi_target::Target;
 
 use crate::Finding;
+use crate::count::{self, Counts};
 use crate::far::Far;
 use crate::log::Log;
 use crate::replay::Tape;
@@ -48,9 +49,12 @@ pub(crate) struct Pair<'a> {
     pub(crate) connections: u32,
     pub(crate) steps: u64,
     pub(crate) pdus: [u64; 2],
+    pub(crate) counts: Counts,
     network: Faults,
     bad_connections: u32,
     flips_wanted: bool,
+    damage: u16,
+    level_1: bool,
     sabotage: Option<Sabotage>,
     near: Option<Far>,
     /// The connection before: the target may not know yet that it is gone.
@@ -88,9 +92,12 @@ impl<'a> Pair<'a> {
             connections: 0,
             steps: 0,
             pdus: [0; 2],
+            counts: Counts::new(),
             network: setup.network,
             bad_connections: setup.bad_connections,
             flips_wanted: false,
+            damage: setup.damage,
+            level_1: setup.level_1,
             sabotage,
             near: None,
             ghost: None,
@@ -116,6 +123,7 @@ impl<'a> Pair<'a> {
     /// Connections from now on have no faults that take long or lose anything.
     pub(crate) const fn calm(&mut self) {
         self.bad_connections = 0;
+        self.damage = 0;
         self.network = Faults { split: self.network.split, ..Faults::NONE };
     }
 
@@ -343,7 +351,7 @@ impl<'a> Pair<'a> {
         let now = self.clock.now();
         self.leave();
         self.connections += 1;
-        self.watch = Watch::default();
+        self.watch = Watch::new(self.level_1);
         let mut link = self.new_link();
         let keeps = self.log.is_recording() || self.tape.is_some();
         link.tap = Some(if keeps { Tap::keeping_bytes() } else { Tap::new() });
@@ -388,6 +396,11 @@ impl<'a> Pair<'a> {
                 pipe.set_pdu_faults(plan, DigestKind::None, DigestKind::None);
             }
         }
+        if self.damage > 0 {
+            for pipe in [&mut link.to_target, &mut link.to_initiator] {
+                pipe.damage_data(self.damage, DigestKind::None, DigestKind::None);
+            }
+        }
         self.log.line(self.clock.now(), || format!("faults {faults:?}, of PDUs {plans:?}"));
         link
     }
@@ -403,6 +416,8 @@ impl<'a> Pair<'a> {
         let Some(mut far) = self.near.take() else { return };
         self.pdus[0] += self.watch.pdus[0];
         self.pdus[1] += self.watch.pdus[1];
+        count::recovered(&mut self.counts, &self.driver.connection().counters().recovered);
+        count::damaged(&mut self.counts, &far.link);
         self.log.closed(Direction::Sent, now);
         if let Some(mut older) = self.ghost.take() {
             older.close(&mut self.target);

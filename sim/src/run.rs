@@ -1,6 +1,7 @@
 //! One run from its seed to its end.
 
 use core::fmt;
+use std::collections::BTreeMap;
 
 use iscsi_core::SessionState;
 use iscsi_core::testing::Rng;
@@ -31,7 +32,7 @@ const SCENARIOS: u64 = Scenario::ALL.len() as u64;
 /// let report = play(3, Scenario::Cuts).unwrap();
 /// assert_eq!(play(3, Scenario::Cuts), Ok(report)); // again the same
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
     /// Tasks that were started.
     pub tasks: u64,
@@ -45,6 +46,8 @@ pub struct Report {
     pub micros: u64,
     /// Bytes that were played again one by one.
     pub replayed: u64,
+    /// How often what happened: what it was (damaged, recovered), and of what kind.
+    pub counts: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 /// What was found, and how to find it again.
@@ -164,6 +167,7 @@ fn run(
         report.connections = pair.connections;
         report.steps = pair.steps;
         report.pdus = pair.pdus;
+        report.counts = core::mem::take(&mut pair.counts);
         report.micros = pair.clock.now().as_micros();
         if let Some(tape) = &pair.tape {
             report.replayed = tape.check(&setup)?;

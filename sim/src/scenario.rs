@@ -24,12 +24,21 @@ pub enum Scenario {
     Pdus,
     /// All of it.
     Storm,
+    /// Bits flip where only a data digest sees it, and ErrorRecoveryLevel is 1: everything succeeds, on one connection.
+    Damage,
 }
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Self; 6] =
-        [Self::Network, Self::Aborts, Self::Cuts, Self::Flips, Self::Pdus, Self::Storm];
+    pub const ALL: [Self; 7] = [
+        Self::Network,
+        Self::Aborts,
+        Self::Cuts,
+        Self::Flips,
+        Self::Pdus,
+        Self::Storm,
+        Self::Damage,
+    ];
 
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
@@ -40,6 +49,7 @@ impl Scenario {
             Self::Flips => "flips",
             Self::Pdus => "pdus",
             Self::Storm => "storm",
+            Self::Damage => "damage",
         }
     }
 
@@ -51,14 +61,15 @@ impl Scenario {
     /// What there is and what may come of it. Whatever the scenario: a byte that was reported good is right, a task ends once, and
     /// nothing waits for ever.
     pub(crate) const fn rules(self) -> Rules {
-        let calm = Rules { meddles: false, cuts: false, flips: false, pdus: false };
+        let calm = Rules { meddles: false, cuts: false, flips: false, pdus: false, data: false };
         match self {
             Self::Network => calm,
             Self::Aborts => Rules { meddles: true, ..calm },
             Self::Cuts => Rules { meddles: true, cuts: true, ..calm },
             Self::Flips => Rules { flips: true, ..calm },
             Self::Pdus => Rules { pdus: true, ..calm },
-            Self::Storm => Rules { meddles: true, cuts: true, flips: true, pdus: true },
+            Self::Storm => Rules { meddles: true, cuts: true, flips: true, pdus: true, ..calm },
+            Self::Damage => Rules { meddles: true, data: true, ..calm },
         }
     }
 }
@@ -103,14 +114,19 @@ pub(crate) struct Rules {
     pub(crate) cuts: bool,
     pub(crate) flips: bool,
     pub(crate) pdus: bool,
+    /// Bits flip in data segments, padding and data digests only, and both ends recover from that.
+    pub(crate) data: bool,
 }
 
 impl Rules {
-    /// Bytes do not arrive as they were sent. Then commands may fail, and what a failed write leaves on the disk is anything: the
-    /// target stores what comes before it has seen the digest. Otherwise a write that was not reported good leaves each byte old or
-    /// new.
+    /// Bytes do not arrive as they were sent, or not at all. Then commands may fail.
     pub(crate) const fn damages(self) -> bool {
         self.flips || self.pdus
+    }
+
+    /// What a write that was not reported good leaves is anything, not each byte old or new: for the target stores what comes before it has seen the digest.
+    pub(crate) const fn leaves_anything(self) -> bool {
+        self.damages() || self.data
     }
 
     /// A connection may be lost, with all its tasks.

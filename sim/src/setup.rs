@@ -35,6 +35,10 @@ pub(crate) struct Setup {
     pub(crate) bad_connections: u32,
     pub(crate) scattered: bool,
     pub(crate) peeks: bool,
+    /// Both ends offer ErrorRecoveryLevel 1.
+    pub(crate) level_1: bool,
+    /// Of so many in 1000 PDUs a bit flips where the data digest sees it.
+    pub(crate) damage: u16,
 }
 
 impl Setup {
@@ -55,6 +59,13 @@ impl Setup {
         if rules.flips {
             offer.header_digest = Digests::CRC32C;
             offer.data_digest = Digests::CRC32C;
+        }
+        let level_1 = rules.data || rules.flips && rng.below(2) == 0;
+        if level_1 {
+            for limits in [&mut target.limits, &mut offer] {
+                limits.error_recovery_level = 1;
+                limits.data_digest = Digests::CRC32C;
+            }
         }
         if sabotage == Some(Sabotage::FlipsWithoutDigests) {
             offer.header_digest = Digests::NONE;
@@ -79,6 +90,8 @@ impl Setup {
             bad_connections: if rules.loses() { 1 + rng.below(4) as u32 } else { 0 },
             scattered: rng.below(2) == 0,
             peeks: rng.below(3) == 0,
+            level_1,
+            damage: if rules.data { pick(rng, &[5, 20, 50]) } else { 0 },
         })
     }
 

@@ -1,5 +1,7 @@
 //! What must hold for the headers on the wire, as the initiator's end sees them.
 
+use std::collections::BTreeMap;
+
 use iscsi_core::wire::{Bhs, InitiatorPdu, LoginOutcome, NopOutKind, TargetPdu};
 use iscsi_core::{CmdSn, Direction};
 
@@ -14,9 +16,15 @@ pub(crate) struct Watch {
     max: Option<CmdSn>,
     /// PDUs sent and received.
     pub(crate) pdus: [u64; 2],
+    /// Tags of the commands so far, where the same command may be sent again on the same connection: at ErrorRecoveryLevel 1.
+    again: Option<BTreeMap<u32, CmdSn>>,
 }
 
 impl Watch {
+    pub(crate) fn new(level_1: bool) -> Self {
+        Self { again: level_1.then(BTreeMap::new), ..Self::default() }
+    }
+
     /// Looks at one header. A header of the target is only judged if it can have come as it was sent.
     pub(crate) fn header(
         &mut self,
@@ -54,6 +62,13 @@ impl Watch {
             },
             InitiatorPdu::DataOut(_) | InitiatorPdu::SnackRequest(_) => return Ok(()),
         };
+        if let (InitiatorPdu::ScsiCommand(pdu), Some(again)) = (pdu, &mut self.again) {
+            match again.insert(pdu.initiator_task_tag.0, cmd_sn) {
+                Some(before) if before == cmd_sn => return Ok(()),
+                Some(before) => return Err(format!("CmdSN {cmd_sn} after {before}: {pdu:?}")),
+                None => {}
+            }
+        }
         let next = self.next.ok_or("a request before the login")?;
         if cmd_sn != next {
             return Err(format!("CmdSN {cmd_sn} instead of {next}"));

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::framer::digests_of;
 use super::rng::Rng;
 use crate::digest::DigestKind;
 use crate::wire::{BHS_LEN, Bhs, Opcode, PduLengths};
@@ -12,26 +13,21 @@ use crate::wire::{BHS_LEN, Bhs, Opcode, PduLengths};
 pub(super) struct Damage {
     rng: Rng,
     per_mille: u16,
-    header: DigestKind,
-    data: DigestKind,
     pub(super) counts: BTreeMap<&'static str, u64>,
 }
 
 impl Damage {
-    pub(super) const fn new(
-        rng: Rng,
-        per_mille: u16,
-        header: DigestKind,
-        data: DigestKind,
-    ) -> Self {
-        Self { rng, per_mille, header, data, counts: BTreeMap::new() }
+    pub(super) const fn new(rng: Rng, per_mille: u16) -> Self {
+        Self { rng, per_mille, counts: BTreeMap::new() }
     }
 
-    /// Damages a PDU with a data segment, if chance wants it.
-    pub(super) fn damage(&mut self, pdu: &mut [u8]) {
+    /// Damages a PDU with a data segment and a data digest, if chance wants it.
+    pub(super) fn damage(&mut self, pdu: &mut [u8], digests: (DigestKind, DigestKind)) {
         let Some(bhs) = pdu.first_chunk::<BHS_LEN>() else { return };
-        let lengths = PduLengths::new(bhs, self.header, self.data);
-        if lengths.data == 0 || !self.rng.per_mille(self.per_mille) {
+        let (header, data) = digests_of(bhs, digests.0, digests.1);
+        let lengths = PduLengths::new(bhs, header, data);
+        let is_seen = lengths.data > 0 && data != DigestKind::None;
+        if !is_seen || !self.rng.per_mille(self.per_mille) {
             return;
         }
         *self.counts.entry(kind(bhs)).or_default() += 1;

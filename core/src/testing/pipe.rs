@@ -193,11 +193,12 @@ impl Pipe {
         self.filter = Some(Filter { framer, passed: 0, faults, held, damage: None });
     }
 
-    /// From now on, turns over one bit in `per_mille` of 1000 PDUs with a data segment, only in data, padding or data digest: the stream stays
-    /// framed. Must be set between two PDUs, with the digests that are in force then; ends the faults of whole PDUs.
+    /// From now on, turns over one bit in `per_mille` of 1000 PDUs with a data digest, only in data, padding or data digest: the stream stays
+    /// framed. Must be set between two PDUs, with the digests that are in force then, and follows them as
+    /// [`set_pdu_faults`](Self::set_pdu_faults) does, whose faults it ends.
     pub fn damage_data(&mut self, per_mille: u16, header: DigestKind, data: DigestKind) {
         self.set_pdu_faults(&[], header, data);
-        let damage = Damage::new(self.rng.fork(), per_mille, header, data);
+        let damage = Damage::new(self.rng.fork(), per_mille);
         if let Some(filter) = &mut self.filter {
             filter.damage = Some(damage);
         }
@@ -399,7 +400,7 @@ impl Filter {
         while let Some(mut pdu) = self.framer.next_bytes() {
             self.follow(&pdu);
             if let Some(damage) = &mut self.damage {
-                damage.damage(&mut pdu);
+                damage.damage(&mut pdu, self.framer.digests());
             }
             let number = self.passed;
             self.passed += 1;

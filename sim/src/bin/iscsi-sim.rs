@@ -1,5 +1,6 @@
 //! Plays many seeds, and records those that fail.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ struct Options {
     /// The first seed
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Only this scenario: network, aborts, cuts, flips, pdus or storm; otherwise the seeds take turns
+    /// Only this scenario: network, aborts, cuts, flips, pdus, storm or damage; otherwise the seeds take turns
     #[arg(long)]
     scenario: Option<Scenario>,
     /// Threads; as many as there are processors unless said otherwise
@@ -48,6 +49,7 @@ struct Work<'o> {
     next: AtomicU64,
     done: AtomicU64,
     steps: AtomicU64,
+    counts: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     failures: Mutex<Vec<Failure>>,
 }
 
@@ -63,6 +65,11 @@ impl Work<'_> {
             match play(seed, scenario) {
                 Ok(report) => {
                     self.steps.fetch_add(report.steps, Ordering::Relaxed);
+                    if let Ok(mut counts) = self.counts.lock() {
+                        for (what, count) in report.counts {
+                            *counts.entry(what).or_default() += count;
+                        }
+                    }
                     if self.options.record_all {
                         self.keep(seed, scenario);
                     }
@@ -121,6 +128,7 @@ fn main() -> ExitCode {
         next: AtomicU64::new(0),
         done: AtomicU64::new(0),
         steps: AtomicU64::new(0),
+        counts: Mutex::new(BTreeMap::new()),
         failures: Mutex::new(Vec::new()),
     };
     let jobs = options.jobs.or_else(|| thread::available_parallelism().ok().map(usize::from));
@@ -143,6 +151,11 @@ fn main() -> ExitCode {
             }
         }
     });
+    if let Ok(counts) = work.counts.lock() {
+        for ((what, kind), count) in &*counts {
+            println!("{count:>10} {what}: {kind}");
+        }
+    }
     let failed = work.failures.lock().map_or(0, |failures| failures.len());
     println!(
         "{} runs in {:.1} s, {} steps, {failed} failed",
