@@ -476,6 +476,31 @@ fn memory_that_is_not_lent_is_not_asked_for_again() {
 }
 
 #[test]
+fn memory_that_was_taken_from_one_task_is_no_loss_for_the_others() {
+    let config = config(unverified(Recovery::FOREVER)).immediate_data(false).initial_r2t(true);
+    let mut rig = Rig::logged_in(config, Limits::DEFAULT);
+    let other = read(&mut rig, 1, OnLoss::Reissue);
+    let cdb = Disk::write10(2, 1);
+    let write = Command::new(Lun::ZERO, &cdb, Transfer::Out(512)).on_loss(OnLoss::Reissue);
+    let write = rig.submit(&write, &[1; 512]);
+    rig.run();
+    let commands = [(); 2].map(|()| rig.target.expect_command().0);
+    let now = rig.clock.now();
+    let (connection, session) = rig.driver.ask();
+    connection.revoke(write, session, now).unwrap();
+    rig.memory.take(write);
+    // The R2T crosses the ABORT TASK: there is nothing to answer it with.
+    let r2t = rig.target.r2t(&commands[1], 0, 0, 512);
+    rig.send(r2t, &[]);
+    assert_eq!(rig.state(), SessionState::Waiting(LostReason::Aborted));
+    assert!(rig.end(other).is_none() && !rig.driver.session.holds(write));
+    rig.advance(2 * SECOND);
+    assert_eq!(lbas(&rig), [1]);
+    answer(&mut rig, 1);
+    assert!(rig.outcome(other).is_good());
+}
+
+#[test]
 fn a_logout_that_the_target_wants_is_followed_by_a_login() {
     let mut rig = logged_in(unverified(Recovery::FOREVER));
     let message = rig.target.async_message(AsyncEvent::LogoutRequested { seconds: 3 });

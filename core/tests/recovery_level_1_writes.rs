@@ -292,6 +292,6 @@ fn revoked_writes_that_are_asked_for_again_drop_the_connection() {
     rig.target.expect_task_management();
     let again = rig.target.r2t(&command, 1, 0, 512);
     rig.send(again, &[]);
-    assert_eq!(rig.state(), SessionState::Failed(LostReason::NoBuffer));
+    assert_eq!(rig.state(), SessionState::Failed(LostReason::Aborted));
     assert!(rig.target.inbox.is_empty());
 }

@@ -340,7 +340,8 @@ impl Connection {
             return Err(ProtocolError::R2tTooLong { length, max: max_burst }.into());
         }
         if slot.revoked {
-            return Err(LostReason::NoBuffer);
+            // As in `revoke`: the other tasks have their memory, and may be issued again.
+            return Err(LostReason::Aborted);
         }
         let in_turn = r2t.r2t_sn == slot.r2t_sn;
         if in_turn {
