@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use iscsi_core::testing::Told;
 use iscsi_core::wire::ScsiStatus;
-use iscsi_core::{Command, LostReason, Lun, SessionState, TaskId, TaskManagement};
+use iscsi_core::{Command, LostReason, Lun, OnLoss, SessionState, TaskId, TaskManagement};
 use iscsi_scsi::{Sense, SenseKey};
 
 use crate::Finding;
@@ -24,6 +24,10 @@ struct Running {
     cancelled: bool,
     /// Its end will not be told.
     silent: bool,
+    /// It may be issued again.
+    again: bool,
+    /// Connections that had been lost when it was started.
+    losses: u64,
 }
 
 /// The application over a [`Pair`].
@@ -118,12 +122,16 @@ impl<'p, 'a> App<'p, 'a> {
     fn start(&mut self, lane: usize, job: Job) -> Result<bool, Finding> {
         let (lun, _) = self.place(lane);
         let lun = Lun::new(lun as u64).ok_or("a LUN")?;
-        let command = Command::new(lun, &job.cdb, job.transfer);
+        // COMPARE AND WRITE would compare with what it wrote itself.
+        let again = self.pair.rules.recovers && job.cdb[0] != 0x89 && self.pair.rng.below(5) > 0;
+        let on_loss = if again { OnLoss::Reissue } else { OnLoss::Report };
+        let command = Command::new(lun, &job.cdb, job.transfer).on_loss(on_loss);
         let Some(task) = self.pair.submit(&command, &job.out)? else { return Ok(false) };
         self.tasks += 1;
+        let losses = self.pair.driver.session.counters().connections_lost;
         // A function that is under way may reach it or not.
         let cancelled = self.managed.contains(&self.place(lane).0);
-        self.running.insert(lane, Running { task, job, cancelled, silent: false });
+        self.running.insert(lane, Running { task, job, cancelled, silent: false, again, losses });
         Ok(true)
     }
 
@@ -131,7 +139,7 @@ impl<'p, 'a> App<'p, 'a> {
     pub(crate) fn start_some(&mut self) -> Result<(), Finding> {
         for lane in self.all_lanes() {
             let skip = self.pair.rng.below(3) == 0;
-            if skip || self.running.contains_key(&lane) || !self.pair.is_logged_in() {
+            if skip || self.running.contains_key(&lane) || !self.pair.takes_tasks() {
                 continue;
             }
             let (lun, blocks) = self.place(lane);
@@ -145,6 +153,9 @@ impl<'p, 'a> App<'p, 'a> {
 
     /// Aborts, resets, detaches: what an application may do at any time.
     pub(crate) fn meddle(&mut self) -> Result<(), Finding> {
+        if self.pair.rules.recovers && self.pair.rng.below(4) == 0 {
+            return self.pair.hurry();
+        }
         let what = self.pair.rng.below(8);
         // A SNACK that is on its way when a reset ends its task is rejected, and that ends the connection.
         if what == 0 && !self.pair.rules.data {
@@ -255,7 +266,14 @@ impl<'p, 'a> App<'p, 'a> {
             Some(Told::Lost { reason, .. }) => {
                 let asked = running.cancelled
                     && matches!(reason, LostReason::Aborted | LostReason::TaskManagement);
-                if !asked && !rules.loses() {
+                let losses = self.pair.driver.session.counters().connections_lost - running.losses;
+                let comeback = &self.pair.comeback;
+                let kept = rules.recovers && running.again;
+                let allowed = match kept {
+                    true => comeback.allows(*reason, losses, rules.damages()),
+                    false => rules.loses(),
+                };
+                if !asked && !allowed {
                     return Err(format!("lost: {reason:?}"));
                 }
                 open(rules.leaves_anything());
@@ -280,6 +298,10 @@ impl<'p, 'a> App<'p, 'a> {
             }
             model.wrote(job.lba, &job.writes);
             return Ok(());
+        }
+        if running.again && self.pair.driver.session.counters().connections_lost > running.losses {
+            // What is refused now may have been carried out before the loss.
+            open(rules.leaves_anything());
         }
         let key = Sense::parse(sense).map(|sense| sense.key).ok();
         match (outcome.status(), key) {

@@ -19,6 +19,7 @@
 
 mod app;
 mod catch;
+mod comeback;
 mod count;
 mod far;
 mod job;

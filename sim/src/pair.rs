@@ -1,5 +1,6 @@
 //! Both engines, what connects them, and what is checked after every step.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use iscsi_core::auth::Entropy;
@@ -8,12 +9,15 @@ use iscsi_core::driver::RecvBuf;
 use iscsi_core::testing::{Clock, Faults, Link, Memory, PduFault, Rng, StrictDriver, Tap, Told};
 use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_core::{
-    Action, Command, Direction, Instant, LostReason, Portal, SessionState, SubmitError, TaskId,
-    TaskManagement, TaskManagementId,
+    Action, Command, Direction, Instant, LostReason, Lun, Portal, SessionState, SubmitError,
+    TaskId, TaskManagement, TaskManagementId, Transfer, Verdict,
 };
+use iscsi_scsi::capacity::ReadCapacity10;
+use iscsi_scsi::primary::{Inquiry, TestUnitReady};
 use iscsi_target::Target;
 
 use crate::Finding;
+use crate::comeback::{Comeback, Plan};
 use crate::count::{self, Counts};
 use crate::far::Far;
 use crate::log::Log;
@@ -53,6 +57,9 @@ pub(crate) struct Pair<'a> {
     network: Faults,
     bad_connections: u32,
     flips_wanted: bool,
+    pub(crate) comeback: Comeback,
+    /// When a connection is made, or refused.
+    connecting: Option<(Instant, bool)>,
     damage: u16,
     level_1: bool,
     sabotage: Option<Sabotage>,
@@ -96,6 +103,8 @@ impl<'a> Pair<'a> {
             network: setup.network,
             bad_connections: setup.bad_connections,
             flips_wanted: false,
+            comeback: Comeback::new(*setup.initiator.recovery()),
+            connecting: None,
             damage: setup.damage,
             level_1: setup.level_1,
             sabotage,
@@ -120,6 +129,13 @@ impl<'a> Pair<'a> {
         self.state() == SessionState::LoggedIn
     }
 
+    /// Jobs may be started: also while a session comes back.
+    pub(crate) fn takes_tasks(&self) -> bool {
+        let comes_back = self.rules.recovers && !self.comeback.given_up;
+        let open = !matches!(self.state(), SessionState::Idle | SessionState::LoggingOut);
+        self.is_logged_in() || comes_back && open
+    }
+
     /// Connections from now on have no faults that take long or lose anything.
     pub(crate) const fn calm(&mut self) {
         self.bad_connections = 0;
@@ -130,6 +146,7 @@ impl<'a> Pair<'a> {
     pub(crate) fn open(&mut self) -> Result<(), Finding> {
         let portal = Portal::parse("192.0.2.2:3260").map_err(|e| e.to_string())?;
         self.driver.session.open(portal, self.clock.now()).map_err(|e| format!("open: {e}"))?;
+        self.comeback.given_up = false;
         self.driver.touch();
         Ok(())
     }
@@ -239,6 +256,7 @@ impl<'a> Pair<'a> {
     pub(crate) fn log_out(&mut self) -> Result<(), Finding> {
         self.log.line(self.clock.now(), || "log out".into());
         self.driver.session.logout(self.clock.now()).map_err(|e| format!("logout: {e}"))?;
+        self.comeback.given_up = true;
         self.driver.touch();
         if let Some(tape) = &mut self.tape {
             tape.logged_out();
@@ -253,10 +271,15 @@ impl<'a> Pair<'a> {
         let turned = self.driver.turn(&mut self.memory, link, &self.clock);
         self.look_on()?;
         let told = self.listen()?;
-        let acted = self.act();
+        let acted = self.act()?;
+        let connected = self.make_connection();
+        let verified = self.verify()?;
         let served = self.serve();
         self.check_waiting()?;
-        Ok(turned || told || acted || served)
+        if self.target.sessions().count() > 1 {
+            return Err("the target has two sessions of one initiator".into());
+        }
+        Ok(turned || told || acted || connected || verified || served)
     }
 
     /// Checks what passed the initiator's end.
@@ -287,8 +310,29 @@ impl<'a> Pair<'a> {
             any = true;
             let told = Told::from(event);
             self.log.line(self.clock.now(), || format!("{told:?}"));
+            if let Told::State(state) = &told {
+                self.comeback.stage = Some(*state);
+            }
             match &told {
                 Told::State(SessionState::LoggedIn) => self.start_flipping(),
+                Told::State(SessionState::Failed(_)) => self.comeback.given_up = true,
+                Told::ConnectionLost(_) => {
+                    let what = match self.comeback.stage {
+                        Some(SessionState::LoggingIn) => "logins lost",
+                        Some(SessionState::Verifying) => "verifications lost",
+                        _ => "other losses",
+                    };
+                    count::add(&mut self.counts, "session", what, 1);
+                    let session = &self.driver.session;
+                    let time2wait = session.negotiated().default_time2wait;
+                    let (losses, now) = (session.counters().connections_lost, self.clock.now());
+                    self.comeback.lost(losses, time2wait, now);
+                }
+                Told::NeedVerify => {
+                    self.start_flipping();
+                    let now = self.clock.now();
+                    self.comeback.need_verify(self.is_calm(), &mut self.rng, now);
+                }
                 Told::Managed { id, result } => {
                     if self.managing != Some(*id) {
                         return Err(format!("{id:?} was not asked for, or ended twice"));
@@ -302,6 +346,10 @@ impl<'a> Pair<'a> {
                 _ => {}
             }
             let Some(task) = told.task() else { continue };
+            if self.comeback.looking.remove(&task.to_bits()) {
+                self.memory.take(task);
+                continue;
+            }
             if !self.live.remove(&task.to_bits()) {
                 return Err(format!("{task:?} ended although it does not run: {told:?}"));
             }
@@ -334,24 +382,132 @@ impl<'a> Pair<'a> {
     }
 
     /// Does what the session asks of a runtime, however often it asks.
-    fn act(&mut self) -> bool {
+    fn act(&mut self) -> Result<bool, Finding> {
         let mut acted = false;
         while let Some(action) = self.driver.session.poll_action() {
             acted = true;
             self.log.line(self.clock.now(), || format!("{action:?}"));
             match action {
-                Action::Connect => self.connect(),
+                Action::Connect => self.connect()?,
                 _ => self.disconnect(),
             }
         }
-        acted
+        Ok(acted)
     }
 
-    fn connect(&mut self) {
+    /// Connects at once, or later; or it will be refused.
+    fn connect(&mut self) -> Result<(), Finding> {
         let now = self.clock.now();
         self.leave();
+        if let Some(status) = self.driver.session.recovery() {
+            count::add(&mut self.counts, "session", "attempts to come back", 1);
+            self.comeback.attempt(&status, now)?;
+        }
+        let uneasy = self.rules.recovers && !self.is_calm();
+        let refused = uneasy && self.rng.below(3) == 0;
+        if refused {
+            self.bad_connections -= 1;
+            count::add(&mut self.counts, "session", "connections refused", 1);
+        }
+        let millis = if uneasy { pick(&mut self.rng, &[0, 0, 1, 700, 6_000]) } else { 0 };
+        self.connecting = Some((now + Duration::from_millis(millis), refused));
+        Ok(())
+    }
+
+    const fn is_calm(&self) -> bool {
+        self.bad_connections == 0
+    }
+
+    /// What becomes of the request to connect, when it is time.
+    fn make_connection(&mut self) -> bool {
+        let now = self.clock.now();
+        let Some((_, refused)) = self.connecting.take_if(|(at, _)| *at <= now) else {
+            return false;
+        };
+        if refused {
+            self.log.line(now, || "refused".into());
+            self.driver.session.connect_failed(now);
+            self.driver.touch();
+        } else {
+            self.connected();
+        }
+        true
+    }
+
+    /// Verifies the devices, as the application does it.
+    fn verify(&mut self) -> Result<bool, Finding> {
+        let now = self.clock.now();
+        let session = &mut self.driver.session;
+        if session.state() != SessionState::Verifying {
+            self.comeback.plan = None;
+            return Ok(false);
+        }
+        match self.comeback.plan {
+            Some(Plan::Look(at, commands)) if at <= now && self.comeback.looking.len() < 2 => {
+                let lun = Lun::ZERO;
+                let (cdb, transfer) = match commands % 3 {
+                    0 => (Inquiry::default().cdb(), Transfer::In(96)),
+                    1 => (ReadCapacity10.cdb(), Transfer::In(8)),
+                    _ => (TestUnitReady.cdb(), Transfer::None),
+                };
+                let command = Command::new(lun, cdb.as_bytes(), transfer);
+                let task = session
+                    .submit_verification(&command, now)
+                    .map_err(|e| format!("a verification command: {e}"))?;
+                self.memory.lend_in(task, transfer.in_len() as usize);
+                self.log.line(now, || format!("verify {task:?}"));
+                if !self.comeback.looking.insert(task.to_bits()) {
+                    return Err(format!("{task:?} was given twice"));
+                }
+                self.comeback.plan = Some(match commands {
+                    1 => Plan::Answer(at),
+                    _ => Plan::Look(at, commands - 1),
+                });
+                let full = session.in_use() == session.capacity();
+                count::add(&mut self.counts, "session", "verification commands", 1);
+                count::add(&mut self.counts, "session", "the same with a full table", full.into());
+            }
+            Some(Plan::Answer(at)) if at <= now && self.comeback.looking.is_empty() => {
+                self.log.line(now, || "verified".into());
+                session.verified(Verdict::Same, now).map_err(|e| format!("verified: {e}"))?;
+                self.comeback.plan = None;
+                self.watch.unverified = None;
+            }
+            _ => return Ok(false),
+        }
+        self.driver.touch();
+        Ok(true)
+    }
+
+    /// The application is impatient: another connection, or the next attempt at once.
+    pub(crate) fn hurry(&mut self) -> Result<(), Finding> {
+        let now = self.clock.now();
+        let session = &mut self.driver.session;
+        let waits = matches!(session.state(), SessionState::Waiting(_));
+        let result = if waits && self.rng.below(2) == 0 {
+            session.retry_now(now)
+        } else {
+            session.force_reconnect(now)
+        };
+        self.log.line(now, || format!("hurry: {result:?}"));
+        match result {
+            Ok(()) => self.comeback.hurried |= waits,
+            Err(SubmitError::NotOpen | SubmitError::LoggingOut) if !waits => {}
+            Err(error) => return Err(format!("hurry: {error}")),
+        }
+        self.driver.touch();
+        Ok(())
+    }
+
+    fn connected(&mut self) {
+        let now = self.clock.now();
         self.connections += 1;
-        self.watch = Watch::new(self.level_1);
+        let session = &self.driver.session;
+        let verifies = session.recovery().is_some() && self.comeback.policy.verify;
+        let capacity = session.capacity() as u32;
+        // Tags have room for the table, two commands that verify and five others.
+        let mask = (capacity + 7).next_power_of_two() - 1;
+        self.watch = self.watch.next(self.level_1, verifies.then_some((mask, capacity)));
         let mut link = self.new_link();
         let keeps = self.log.is_recording() || self.tape.is_some();
         link.tap = Some(if keeps { Tap::keeping_bytes() } else { Tap::new() });
@@ -380,6 +536,8 @@ impl<'a> Pair<'a> {
         let mut faults = [self.network; 2];
         if cut {
             let most = pick(&mut self.rng, &[1_500, 10_000, 60_000]);
+            // With luck in the middle of a login, or of what follows it.
+            let most = if self.rules.recovers && self.rng.below(2) == 0 { 900 } else { most };
             faults[self.rng.below(2) as usize].cut = Some(200 + self.rng.below(most));
         }
         self.flips_wanted = flips || self.sabotage == Some(Sabotage::FlipsWithoutDigests);
@@ -407,6 +565,7 @@ impl<'a> Pair<'a> {
 
     fn disconnect(&mut self) {
         self.leave();
+        self.connecting = None;
         self.driver.disconnected(&self.clock);
     }
 
@@ -478,7 +637,10 @@ impl<'a> Pair<'a> {
     fn next_event(&self) -> Option<Instant> {
         let now = self.clock.now();
         let fars = || [&self.near, &self.ghost].into_iter().flatten();
-        let arrival = fars().filter_map(|far| far.link.next_arrival(now)).min();
+        let connecting = self.connecting.map(|(at, _)| at);
+        let asked = [connecting, self.comeback.next()].into_iter().flatten();
+        let arrivals = fars().filter_map(|far| far.link.next_arrival(now)).chain(asked);
+        let arrival = arrivals.filter(|at| *at > now).min();
         if !self.rules.is_timed() || !self.is_busy() {
             return arrival;
         }

@@ -10,6 +10,7 @@ use iscsi_target::{LogicalUnit, NexusSlot, RamDisk, Target};
 use crate::Finding;
 use crate::app::App;
 use crate::catch::catch;
+use crate::count;
 use crate::log::Log;
 use crate::pair::Pair;
 use crate::replay::Tape;
@@ -168,6 +169,8 @@ fn run(
         report.steps = pair.steps;
         report.pdus = pair.pdus;
         report.counts = core::mem::take(&mut pair.counts);
+        let reissued = pair.driver.session.counters().reissued;
+        count::add(&mut report.counts, "session", "commands issued again", reissued);
         report.micros = pair.clock.now().as_micros();
         if let Some(tape) = &pair.tape {
             report.replayed = tape.check(&setup)?;
@@ -187,7 +190,8 @@ fn run(
 fn work(app: &mut App<'_, '_>) -> Result<(), Finding> {
     app.ready()?;
     for _ in 0..ROUNDS {
-        if !app.pair.is_logged_in() {
+        let goes_on = app.pair.takes_tasks() && app.pair.rng.below(2) == 0;
+        if !app.pair.is_logged_in() && !goes_on {
             app.settle()?;
             app.ready()?;
         }
@@ -200,6 +204,10 @@ fn work(app: &mut App<'_, '_>) -> Result<(), Finding> {
         if app.pair.rng.below(3) == 0 {
             app.settle()?;
         }
+    }
+    if app.pair.rules.recovers && app.pair.takes_tasks() && app.pair.rng.below(4) == 0 {
+        // In whatever state the session is.
+        app.pair.log_out()?;
     }
     app.settle()?;
     app.check_idle()?;

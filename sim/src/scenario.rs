@@ -26,11 +26,16 @@ pub enum Scenario {
     Storm,
     /// Bits flip where only a data digest sees it, and ErrorRecoveryLevel is 1: everything succeeds, on one connection.
     Damage,
+    /// Connections are cut, refused and lost in the middle of a login or a verification, and the session comes back by itself: what may
+    /// be issued again is not lost.
+    Recovery,
+    /// The same with all other faults.
+    Tempest,
 }
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Network,
         Self::Aborts,
         Self::Cuts,
@@ -38,6 +43,8 @@ impl Scenario {
         Self::Pdus,
         Self::Storm,
         Self::Damage,
+        Self::Recovery,
+        Self::Tempest,
     ];
 
     /// The name on the command line.
@@ -50,6 +57,8 @@ impl Scenario {
             Self::Pdus => "pdus",
             Self::Storm => "storm",
             Self::Damage => "damage",
+            Self::Recovery => "recovery",
+            Self::Tempest => "tempest",
         }
     }
 
@@ -61,15 +70,25 @@ impl Scenario {
     /// What there is and what may come of it. Whatever the scenario: a byte that was reported good is right, a task ends once, and
     /// nothing waits for ever.
     pub(crate) const fn rules(self) -> Rules {
-        let calm = Rules { meddles: false, cuts: false, flips: false, pdus: false, data: false };
+        let calm = Rules {
+            meddles: false,
+            cuts: false,
+            flips: false,
+            pdus: false,
+            data: false,
+            recovers: false,
+        };
+        let storm = Rules { meddles: true, cuts: true, flips: true, pdus: true, ..calm };
         match self {
             Self::Network => calm,
             Self::Aborts => Rules { meddles: true, ..calm },
             Self::Cuts => Rules { meddles: true, cuts: true, ..calm },
             Self::Flips => Rules { flips: true, ..calm },
             Self::Pdus => Rules { pdus: true, ..calm },
-            Self::Storm => Rules { meddles: true, cuts: true, flips: true, pdus: true, ..calm },
+            Self::Storm => storm,
             Self::Damage => Rules { meddles: true, data: true, ..calm },
+            Self::Recovery => Rules { meddles: true, cuts: true, recovers: true, ..calm },
+            Self::Tempest => Rules { recovers: true, ..storm },
         }
     }
 }
@@ -116,6 +135,8 @@ pub(crate) struct Rules {
     pub(crate) pdus: bool,
     /// Bits flip in data segments, padding and data digests only, and both ends recover from that.
     pub(crate) data: bool,
+    /// The session has a policy for recovery, and connections are refused.
+    pub(crate) recovers: bool,
 }
 
 impl Rules {
@@ -136,6 +157,6 @@ impl Rules {
 
     /// What is lost is noticed by a deadline only. In the other scenarios none helps: what is left undone without a promise is seen.
     pub(crate) const fn is_timed(self) -> bool {
-        self.damages()
+        self.damages() || self.recovers
     }
 }

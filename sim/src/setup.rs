@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use iscsi_core::config::Timeouts;
+use iscsi_core::config::{Recovery, Timeouts};
 use iscsi_core::driver::RecvBuf;
 use iscsi_core::testing::{Faults, Rng};
 use iscsi_core::text::{Digests, Limits};
@@ -67,6 +67,11 @@ impl Setup {
                 limits.data_digest = Digests::CRC32C;
             }
         }
+        if rules.recovers {
+            target.limits.default_time2wait = pick(rng, &[0, 0, 1, 3]);
+            offer.default_time2wait = pick(rng, &[0, 0, 1, 3]);
+        }
+        let recovery = if rules.recovers { recovery(rng) } else { Recovery::NEVER };
         if sabotage == Some(Sabotage::FlipsWithoutDigests) {
             offer.header_digest = Digests::NONE;
             offer.data_digest = Digests::NONE;
@@ -74,6 +79,7 @@ impl Setup {
         let initiator = Config::normal(name("iqn.2001-04.com.example:host")?, target.name.clone())
             .limits(offer)
             .timeouts(timeouts(rules))
+            .recovery(recovery)
             .build()
             .map_err(|e| format!("the drawn configuration: {e}"))?;
         let lane_blocks = pick(rng, &[8, 8, 8, 8, 8, 8, 24, 160]);
@@ -181,13 +187,31 @@ fn quirks(
     }
 }
 
+fn recovery(rng: &mut Rng) -> Recovery {
+    let millis = Duration::from_millis;
+    let policy = match rng.below(4) {
+        0 => Recovery::lasting(millis(pick(rng, &[500, 20_000, 100_000]))),
+        _ => Recovery::FOREVER,
+    };
+    let first_delay = millis(pick(rng, &[1, 100, 1_000]));
+    Recovery {
+        first_delay,
+        longest_delay: first_delay * pick(rng, &[1, 5, 30]),
+        reissues: pick(rng, &[1, 3, 200, 200]),
+        verify: rng.below(3) > 0,
+        ..policy
+    }
+}
+
 fn timeouts(rules: Rules) -> Timeouts {
-    if !rules.is_timed() {
-        // No keep-alive and no deadline helps.
+    if !rules.damages() {
+        // No keep-alive and no deadline helps a connection that is logged in.
         let never = Duration::from_secs(1_000_000);
+        let short = Duration::from_secs(5);
+        let making = if rules.recovers { short } else { never };
         return Timeouts {
-            connect: never,
-            login: never,
+            connect: making,
+            login: making,
             command: None,
             task_management: never,
             text: never,
@@ -195,7 +219,7 @@ fn timeouts(rules: Rules) -> Timeouts {
             nop_interval: None,
             nop_timeout: never,
             progress: never,
-            verify: never,
+            verify: making,
         };
     }
     let short = Duration::from_secs(5);

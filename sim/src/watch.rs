@@ -18,11 +18,38 @@ pub(crate) struct Watch {
     pub(crate) pdus: [u64; 2],
     /// Tags of the commands so far, where the same command may be sent again on the same connection: at ErrorRecoveryLevel 1.
     again: Option<BTreeMap<u32, CmdSn>>,
+    /// Tags of commands, and the number of the connection on which they were sent.
+    tags: BTreeMap<u32, u32>,
+    connection: u32,
+    /// The devices are not verified: the bits of a tag that are its index, and the first index that may be sent.
+    pub(crate) unverified: Option<(u32, u32)>,
 }
 
 impl Watch {
-    pub(crate) fn new(level_1: bool) -> Self {
-        Self { again: level_1.then(BTreeMap::new), ..Self::default() }
+    /// For the connection after this one.
+    pub(crate) fn next(&mut self, level_1: bool, unverified: Option<(u32, u32)>) -> Self {
+        Self {
+            again: level_1.then(BTreeMap::new),
+            tags: core::mem::take(&mut self.tags),
+            connection: self.connection + 1,
+            unverified,
+            ..Self::default()
+        }
+    }
+
+    /// A command must not have a tag of an earlier connection, and must wait until the devices are verified.
+    fn command(&mut self, tag: u32) -> Result<(), Finding> {
+        if let Some((mask, first)) = self.unverified
+            && tag & mask < first
+        {
+            return Err(format!("the command {tag:#x} was sent to a device that is not verified"));
+        }
+        match self.tags.insert(tag, self.connection) {
+            Some(before) if before != self.connection => {
+                Err(format!("the tag {tag:#x} was used on an earlier connection"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Looks at one header. A header of the target is only judged if it can have come as it was sent.
@@ -47,6 +74,9 @@ impl Watch {
     }
 
     fn sent(&mut self, pdu: &InitiatorPdu) -> Result<(), Finding> {
+        if let InitiatorPdu::ScsiCommand(pdu) = pdu {
+            self.command(pdu.initiator_task_tag.0)?;
+        }
         let (immediate, cmd_sn) = match pdu {
             InitiatorPdu::LoginRequest(login) => {
                 self.next = Some(login.cmd_sn);

@@ -7,7 +7,7 @@ use std::thread;
 use iscsi_sim::{Scenario, play, record};
 
 /// Seeds that the tests play, unless told otherwise.
-const SEEDS: u64 = 2_450;
+const SEEDS: u64 = 2_700;
 
 /// A run of a debug build takes more stack than the default of a thread.
 const STACK: usize = 8 << 20;
@@ -66,6 +66,23 @@ fn the_same_seed_gives_the_same_log() {
 fn the_scenarios_do_what_they_say() {
     for scenario in Scenario::ALL {
         let reports: Vec<_> = (8_000..8_030).map(|seed| play(seed, scenario).unwrap()).collect();
+        if matches!(scenario, Scenario::Recovery | Scenario::Tempest) {
+            for what in [
+                "attempts to come back",
+                "commands issued again",
+                "connections refused",
+                "verification commands",
+                "the same with a full table",
+                "logins lost",
+                "verifications lost",
+            ] {
+                let what = ("session", what);
+                assert!(
+                    reports.iter().any(|r| r.counts.contains_key(&what)),
+                    "{scenario} {what:?}"
+                );
+            }
+        }
         if scenario == Scenario::Damage {
             for what in [
                 ("damaged to the target", "last Data-Out"),

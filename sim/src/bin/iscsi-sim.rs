@@ -23,7 +23,7 @@ struct Options {
     /// The first seed
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Only this scenario: network, aborts, cuts, flips, pdus, storm or damage; otherwise the seeds take turns
+    /// Only this scenario: network, aborts, cuts, flips, pdus, storm, damage, recovery or tempest; otherwise the seeds take turns
     #[arg(long)]
     scenario: Option<Scenario>,
     /// Threads; as many as there are processors unless said otherwise
