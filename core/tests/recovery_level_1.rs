@@ -471,6 +471,17 @@ fn d_20_data_are_acknowledged_when_nothing_before_them_is_missing() {
     assert!(rig.outcome(task).is_good());
     assert!(rig.target.inbox.is_empty());
     assert_eq!(recovered(&rig).data_acks, 2);
+    // An aborted task's data are not acknowledged: the target may not know them any more.
+    let mut rig = rig_at(1);
+    let (task, command) = reading(&mut rig, 1024);
+    rig.driver.session.abort(task, rig.clock.now()).unwrap();
+    rig.driver.touch();
+    rig.run();
+    rig.target.expect_task_management();
+    let mut first = rig.target.data_in(&command, 0, 0);
+    first.acknowledge = Some(tag(1));
+    rig.send(first, &data[..512]);
+    assert!(rig.target.inbox.is_empty());
     // At level 0 the bit is ignored.
     let mut rig = rig_at(0);
     let (_, command) = reading(&mut rig, 1024);

@@ -595,6 +595,10 @@ impl Connection {
     pub(super) fn next_recovery(&mut self, session: &mut Session, now: Instant) -> Option<Due> {
         let recovery = &mut self.core.recovery;
         recovery.prune(|task| session.slots.live(task).is_some());
+        // After an ABORT TASK the target may not know any more what is acknowledged.
+        let is_active =
+            |task| session.slots.live(task).is_some_and(|s| s.state == TaskState::Active);
+        recovery.acks.retain(|ack| is_active(ack.task));
         if let Some(index) = recovery.next_wanted() {
             let gap = recovery.gaps.get_mut(index)?;
             gap.tries += 1;
