@@ -319,6 +319,13 @@ impl<'p, 'a> App<'p, 'a> {
             }
             // Not carried out for want of room.
             (Some(ScsiStatus::TaskSetFull), _) => Ok(()),
+            // The data of a write arrived damaged more often than the target asks for them.
+            (Some(ScsiStatus::CheckCondition), Some(SenseKey::ABORTED_COMMAND))
+                if rules.data && !job.out.is_empty() =>
+            {
+                open(true);
+                Ok(())
+            }
             _ if rules.damages() => {
                 open(true);
                 Ok(())
