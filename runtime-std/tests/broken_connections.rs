@@ -150,8 +150,8 @@ fn a_stall_ends_the_request_in_time() {
                 let mut disk = connect(proxy.addr()).unwrap();
                 proxy.stall_now(way);
                 assert!(proxy.wait_until(LIMIT, |counters| counters.stalls == 1));
-                // The command's time, then that of its abort.
-                let error = after(1..=2, || disk.read_at(0, &mut [0; 512]));
+                // The command's time, then that of its abort, then that of the reset of its unit.
+                let error = after(1..=3, || disk.read_at(0, &mut [0; 512]));
                 let timer = error.timer();
                 assert!(matches!(timer, Some(Timer::Task | Timer::TaskManagement)), "{error}");
             },
