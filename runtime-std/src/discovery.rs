@@ -77,6 +77,9 @@ pub struct Discovery {
     pub bad: Vec<BadRecord>,
 }
 
+/// Names and addresses that one discovery takes. A portal that goes on telling fills no memory.
+const MAX_RECORDS: usize = 65_536;
+
 /// Asks a portal for its targets, in a session made for this alone.
 ///
 /// ```no_run
@@ -92,7 +95,7 @@ pub struct Discovery {
 /// ```
 ///
 /// # Errors
-/// Those of [`Client::connect`], and [`Error::Discovery`] if the portal refuses. A failed logout is no error: the answer is there.
+/// Those of [`Client::connect`], [`Error::Discovery`] if the portal refuses, and [`Error::TooManyTargets`] if its answer does not end. A failed logout is no error: the answer is there.
 pub fn discover(
     config: Config,
     portal: Portal,
@@ -115,6 +118,7 @@ pub(crate) fn collect(engine: &mut Engine, scope: DiscoveryScope<'_>) -> Result<
     let asked = engine.session.portal().cloned();
     let mut found = Discovery::default();
     let login = engine.session.counters().logins;
+    let mut records = 0;
     loop {
         let mut wants = engine.turn_and_vouch(&mut NoBuffers);
         loop {
@@ -125,7 +129,11 @@ pub(crate) fn collect(engine: &mut Engine, scope: DiscoveryScope<'_>) -> Result<
             // The next part of the answer has to be asked for.
             wants.again = true;
             match item {
-                DiscoveryItem::Target(item) => found.add(item),
+                DiscoveryItem::Target(item) if records < MAX_RECORDS => {
+                    records += 1;
+                    found.add(item);
+                }
+                DiscoveryItem::Target(_) => return Err(Error::TooManyTargets(MAX_RECORDS)),
                 DiscoveryItem::Done => {
                     found.complete(asked.as_ref());
                     return Ok(found);

@@ -59,6 +59,8 @@ pub enum Error {
     },
     /// The target refused to tell its targets.
     Discovery(RejectReason),
+    /// A portal told more names and addresses than this; whatever it means, no memory is filled with it.
+    TooManyTargets(usize),
     /// The handle was shut down.
     ShutDown,
 }
@@ -97,6 +99,9 @@ impl fmt::Display for Error {
                 write!(f, "{needed} bytes are to be moved, the memory has {given}")
             }
             Self::Discovery(reason) => write!(f, "the target refuses discovery: {reason}"),
+            Self::TooManyTargets(most) => {
+                write!(f, "the portal tells more than {most} names and addresses")
+            }
             Self::ShutDown => f.write_str("the session was shut down"),
         }
     }
@@ -169,7 +174,8 @@ impl From<Error> for io::Error {
             | Error::Scsi(_)
             | Error::Request(_)
             | Error::Disk(_)
-            | Error::Discovery(_) => io::ErrorKind::Other,
+            | Error::Discovery(_)
+            | Error::TooManyTargets(_) => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }
