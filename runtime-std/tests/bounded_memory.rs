@@ -31,12 +31,11 @@ fn peak(flood: impl FnOnce()) -> usize {
     MEMORY.peak_usage().saturating_sub(before)
 }
 
+/// Makes the PDU with this number.
+type Make = fn(&mut Peer, u32) -> Vec<u8>;
+
 /// Sends `count` PDUs, many in one write.
-fn flood(
-    peer: &mut Peer,
-    count: u32,
-    mut pdu: impl FnMut(&mut Peer, u32) -> Vec<u8>,
-) -> io::Result<()> {
+fn flood(peer: &mut Peer, count: u32, pdu: Make) -> io::Result<()> {
     use std::io::Write as _;
     for start in (0..count).step_by(1000) {
         let mut bytes = Vec::new();
@@ -64,11 +63,11 @@ fn update(peer: &Peer, stat_sn: StatSn) -> Vec<u8> {
 fn event(peer: &mut Peer, n: u32) -> Vec<u8> {
     let mut bhs = [0; BHS_LEN];
     let sense = [0x00, 0xfc].into_iter().chain([0x70; 252]).collect::<Vec<u8>>();
-    let event = match n % 2 {
-        0 => AsyncEvent::Scsi { lun: Lun::ZERO },
-        _ => AsyncEvent::Vendor { event: 255, vcode: 1, parameters: [1, 2, 3] },
+    let (event, data) = if n.is_multiple_of(2) {
+        (AsyncEvent::Scsi { lun: Lun::ZERO }, &sense[..])
+    } else {
+        (AsyncEvent::Vendor { event: 255, vcode: 1, parameters: [1, 2, 3] }, &[][..])
     };
-    let data = if n % 2 == 0 { &sense[..] } else { &[] };
     AsyncMessage {
         event,
         data_segment_length: data.len() as u32,
@@ -124,7 +123,7 @@ fn tell_for_ever(mut peer: Peer) -> io::Result<()> {
 // One test: what the allocator counts is everybody's.
 #[test]
 fn floods_fill_no_memory() {
-    let floods: [(&str, u32, fn(&mut Peer, u32) -> Vec<u8>); 2] =
+    let floods: [(&str, u32, Make); 2] =
         [("updates", 500_000, |peer, _| update(peer, StatSn(0))), ("events", 100_000, event)];
     for (name, count, pdu) in floods {
         let server = Server::once(move |mut peer| {
