@@ -445,8 +445,8 @@ fn a_command_that_takes_every_connection_down_harms_no_other() {
     rig.run();
     cut(&mut rig);
     // The target survives all commands but the third.
-    for _ in 0..40 {
-        rig.advance(10 * SECOND);
+    for _ in 0..2000 {
+        rig.advance(SECOND / 10);
         if rig.state() != SessionState::LoggedIn || rig.target.inbox.is_empty() {
             continue;
         }
@@ -457,6 +457,45 @@ fn a_command_that_takes_every_connection_down_harms_no_other() {
     for n in [0, 1, 3] {
         assert!(rig.outcome(tasks[n]).is_good(), "{n}");
     }
+}
+
+#[test]
+fn a_slow_command_keeps_the_others_back_for_a_second_only() {
+    let mut rig = logged_in(unverified(Recovery::FOREVER));
+    let tasks: Vec<_> = (0..4).map(|n| read(&mut rig, n, OnLoss::Reissue)).collect();
+    rig.run();
+    cut(&mut rig);
+    rig.advance(2 * SECOND);
+    assert_eq!(lbas(&rig), [0]);
+    rig.advance(SECOND);
+    assert_eq!(lbas(&rig), [0, 1, 2, 3]);
+    rig.target.expect_command();
+    answer(&mut rig, 3);
+    assert!(tasks[1..].iter().all(|task| rig.outcome(*task).is_good()));
+    assert!(rig.end(tasks[0]).is_none());
+}
+
+#[test]
+fn a_verification_that_is_aborted_keeps_its_deadlines() {
+    let mut rig = logged_in(Recovery::lasting(100 * SECOND));
+    cut(&mut rig);
+    rig.advance(2 * SECOND);
+    let command = Command::new(Lun::ZERO, &[0; 6], Transfer::None).timeout(SECOND);
+    let now = rig.clock.now();
+    rig.driver.session.submit_verification(&command, now).unwrap();
+    rig.driver.touch();
+    rig.advance(SECOND);
+    rig.target.expect_command();
+    let request = rig.target.expect_task_management();
+    let answer = rig
+        .target
+        .managed(&request, iscsi_core::wire::TaskManagementResponseCode::FunctionComplete);
+    rig.send(answer, &[]);
+    assert_eq!(rig.state(), SessionState::Verifying);
+    rig.advance(30 * SECOND);
+    assert!(rig.told.contains(&Told::ConnectionLost(LostReason::TimedOut(Timer::Verify))));
+    rig.advance(100 * SECOND);
+    assert_eq!(rig.state(), SessionState::Failed(LostReason::TimedOut(Timer::Recovery)));
 }
 
 #[test]

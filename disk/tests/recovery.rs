@@ -205,3 +205,25 @@ fn a_reset_for_another_command_s_sake_is_not_the_end() {
         world.wait(id).unwrap();
     }
 }
+
+#[test]
+fn a_look_that_was_not_sent_yet_does_not_hold_the_verification_up() {
+    let mut world = recovering(Device::new(512, 64));
+    let ids = busy(&mut world);
+    // The table is full, but for the slot of a request that ends.
+    world.target.execute();
+    while world.session.in_use() == world.session.capacity() {
+        world.turn();
+    }
+    world.disk.check().unwrap();
+    world.disk.drive(&mut world.session, world.now);
+    assert_eq!(world.session.in_use(), world.session.capacity());
+    world.cut();
+    world.target.hold = false;
+    let start = world.now;
+    for id in ids {
+        world.wait(id).unwrap();
+    }
+    let took = world.now.saturating_since(start);
+    assert!(took < core::time::Duration::from_secs(5), "{took:?}");
+}

@@ -163,7 +163,7 @@ fn z09() -> Vec<Case> {
             .expect(all([
                 Expect::Count(Pdus::sent(Opcode::DataOut), 0..=0),
                 Expect::Ends(pattern!(
-                    SessionState::LoggedIn | SessionState::Failed(LostReason::NoBuffer)
+                    SessionState::LoggedIn | SessionState::Failed(LostReason::Aborted)
                 )),
             ])),
     ]

@@ -507,7 +507,7 @@ fn w20() -> Vec<Case> {
             .rule(When::sends(Opcode::R2t), Do::Drop)
             .rule(When::receives(Opcode::TaskManagementRequest), Do::Ignore)
             .rules([late])
-            .expect(all([fails!(LostReason::NoBuffer), none_sent])),
+            .expect(all([fails!(LostReason::Aborted), none_sent])),
     ]
 }
 

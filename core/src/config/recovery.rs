@@ -27,7 +27,7 @@ pub enum Retry {
 /// A recovering session keeps what was not sent yet, and what was sent with [`OnLoss::Reissue`](crate::OnLoss::Reissue). All else ends with
 /// [`Event::TaskLost`](crate::Event::TaskLost) at once. It waits for DefaultTime2Wait, or for the time that the target announced, logs in again
 /// with the same ISID (session reinstatement), has the devices verified, and issues what it kept again: one command first, and the rest when that
-/// is answered.
+/// is answered or has taken a second.
 ///
 /// Attempts after the first wait longer and longer: from `first_delay`, twice as long each time, up to `longest_delay`; a random part of up
 /// to one half is taken off, so that many initiators do not come back at the same moment. The delays start over only once a connection

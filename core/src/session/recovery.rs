@@ -7,7 +7,7 @@
 //!                       +----- loss -------+--------------+-------------+
 //! ```
 //!
-//! Over a new connection one command is sent alone; only when it has been answered do the others follow. So a connection that lives just
+//! Over a new connection one command is sent alone; the others follow when it has been answered, or has taken a second. So a connection that lives just
 //! long enough for one command makes progress, and a command that takes every connection down is given up without harm to the others.
 //!
 //! Task deadlines stand still from the loss until the session is logged in again; meanwhile the policy's time counts.
@@ -24,6 +24,9 @@ use crate::login::LoginError;
 use crate::text::SessionType;
 use crate::wire::{LoginStatus, LoginStatusClass};
 use crate::{Instant, Lun, OnLoss, TaskId};
+
+/// How long one command may keep the others back over a new connection: a slow one is no reason to wait for their deadlines.
+const ALONE: Duration = Duration::from_secs(1);
 
 /// What became of the devices while the session was away, for [`Session::verified`].
 ///
@@ -116,6 +119,8 @@ pub(crate) struct Recovering {
     logged_in: bool,
     /// Since when it has been in use.
     in_use: Option<Instant>,
+    /// Until then one command is sent at a time, unless one is answered before.
+    alone: Option<Instant>,
     /// The target's time: no attempt before that.
     not_before: Instant,
     next_attempt: Option<Instant>,
@@ -138,6 +143,7 @@ impl Recovering {
         loss: None,
         logged_in: false,
         in_use: None,
+        alone: None,
         not_before: Instant::ZERO,
         next_attempt: None,
         announced: None,
@@ -156,6 +162,7 @@ impl Recovering {
         self.loss = None;
         self.logged_in = false;
         self.in_use = None;
+        self.alone = None;
         self.next_attempt = None;
         self.announced = None;
         self.verify = None;
@@ -167,6 +174,7 @@ impl Recovering {
         self.established = false;
         self.logged_in = false;
         self.in_use = None;
+        self.alone = None;
         self.next_attempt = None;
         self.announced = None;
     }
@@ -175,15 +183,16 @@ impl Recovering {
         self.random = entropy.jitter();
     }
 
-    /// The connection was made after a loss, and has not completed a task yet.
+    /// The connection was made after a loss a moment ago, and has not completed a task yet.
     #[inline]
     pub(super) const fn is_unproven(&self) -> bool {
-        self.loss.is_some()
+        self.alone.is_some()
     }
 
     /// The connection has proved useful: the next loss is a new one.
     pub(super) const fn prove(&mut self) {
         self.loss = None;
+        self.alone = None;
     }
 
     /// A task of the application ended.
@@ -372,10 +381,15 @@ impl Session {
         let policy = *self.core.config.recovery();
         let recovering = &mut self.core.recovering;
         let stood = recovering.in_use.take().map(|since| now.saturating_since(since));
-        if stood.is_some_and(|time| time >= policy.longest_delay) || reason == LostReason::Reconnect
-        {
+        // A policy that lasts shorter than the longest delay calls a connection useful that stood for as long.
+        let enough = match policy.retry {
+            Retry::For(time) => policy.longest_delay.min(time),
+            Retry::Never | Retry::Forever => policy.longest_delay,
+        };
+        if stood.is_some_and(|time| time >= enough) || reason == LostReason::Reconnect {
             recovering.loss = None;
         }
+        recovering.alone = None;
         if core::mem::take(&mut recovering.logged_in) {
             recovering.counters.connections_lost += 1;
             let default = Duration::from_secs(self.core.negotiated.default_time2wait.into());
@@ -428,7 +442,7 @@ impl Session {
     /// When something about the recovery is due.
     pub(super) fn recovery_deadline(&self) -> Option<Instant> {
         if !self.is_recovering() {
-            return None;
+            return self.core.recovering.alone;
         }
         let Recovering { next_attempt, verify, .. } = self.core.recovering;
         [next_attempt, verify, self.gives_up()].into_iter().flatten().min()
@@ -436,6 +450,7 @@ impl Session {
 
     /// Acts on what is due, and returns the timer for which the connection, or the whole recovery, has to end.
     pub(super) fn expire_recovery(&mut self, now: Instant) -> Option<Timer> {
+        self.core.recovering.alone = self.core.recovering.alone.filter(|at| *at > now);
         if !self.is_recovering() {
             return None;
         }
@@ -474,6 +489,7 @@ impl Session {
     fn resume(&mut self, now: Instant) {
         self.end_verification();
         self.core.recovering.in_use = Some(now);
+        self.core.recovering.alone = self.core.recovering.loss.map(|_| now + ALONE);
         let mut at = self.core.queue.front();
         while let Some(index) = at {
             if let (None, Some(timeout)) = (self.slots[index].deadline, self.slots[index].timeout) {

@@ -346,8 +346,10 @@ pub(super) fn answered(
     let State::Sent { order } = tmf.state else { return Ok(()) };
     let what = tmf.what;
     tmf.end(Ok(response));
-    // A target that answers for its tasks is alive, however slow they are.
-    session.core.recovering.prove();
+    // A target that answers for its tasks is alive, however slow they are; but it is not known yet which devices it has.
+    if session.core.state != SessionState::Verifying {
+        session.core.recovering.prove();
+    }
     let complete = matches!(response, Code::FunctionComplete | Code::FunctionSucceeded { .. });
     match what {
         What::Abort(task) => abort_answered(session, task, response, now)?,

@@ -27,6 +27,7 @@ impl Disk {
         if self.core.revoked > 0 {
             self.collect_revoked(session);
         }
+        self.look_at(session);
         let answered = self.answer_session(session, now);
         if matches!(self.core.state, DiskState::Idle | DiskState::Failed(_)) {
             return answered;
@@ -39,6 +40,9 @@ impl Disk {
             return answered;
         }
         self.core.paused_until = None;
+        if self.withdraw_probe(session, now) {
+            return true;
+        }
         match session.state() {
             SessionState::Verifying if self.core.verification == Verification::Claimed => {}
             // The session's answer to the loss comes first: nothing is known of the device.

@@ -103,6 +103,8 @@ pub(crate) struct Core {
     /// The session has lost its connection and comes back.
     away: bool,
     verification: Verification,
+    /// The command of a look was taken back before it was sent.
+    withdrawn: bool,
     ready: Queue,
     waiting: Queue,
     done: Queue,
@@ -168,6 +170,7 @@ impl<const N: usize> InlineDisk<N> {
                 check_wanted: false,
                 away: false,
                 verification: Verification::None,
+                withdrawn: false,
                 ready: Queue::EMPTY,
                 waiting: Queue::EMPTY,
                 done: Queue::EMPTY,

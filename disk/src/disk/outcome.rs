@@ -6,6 +6,7 @@ use iscsi_scsi::disposition::{Refresh, Wait};
 use iscsi_scsi::{Disposition, Sense, Status};
 
 use super::submit::entry_mut;
+use super::verify::Verification;
 use super::{Core, Disk, DiskState};
 use crate::error::{DiskError, ScsiError};
 use crate::geometry::ZeroMethod;
@@ -60,7 +61,9 @@ impl Disk {
         self.adapt(&verdict, now);
         if entry.kind == Kind::Probe {
             self.core.probe_command.task = None;
-            if self.core.away && matches!(event, Event::TaskLost { .. }) {
+            let withdrawn = core::mem::take(&mut self.core.withdrawn);
+            let again = withdrawn || self.core.away || self.core.verification != Verification::None;
+            if again && matches!(event, Event::TaskLost { .. }) {
                 // What was read before may be another device's.
                 self.core.probe = self.core.probe.map(|_| Probe::new());
             } else {

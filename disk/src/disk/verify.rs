@@ -55,6 +55,32 @@ impl Disk {
         }
     }
 
+    /// What the session's state says, for events that somebody else has taken: commands of the application's own may see them first.
+    pub(super) fn look_at(&mut self, session: &Session) {
+        let stands = matches!(
+            session.state(),
+            SessionState::LoggedIn | SessionState::Closed | SessionState::Failed(_)
+        );
+        let decided = matches!(self.core.verification, Verification::Decided(_));
+        if stands && !decided {
+            self.core.away = false;
+            self.core.verification = Verification::None;
+        }
+    }
+
+    /// A command of an ordinary look that still waits to be sent cannot be sent while the session verifies: the look begins anew, with the
+    /// commands of the verification. True if there was one.
+    pub(super) fn withdraw_probe(&mut self, session: &mut Session, now: Instant) -> bool {
+        let waits = session.state() == SessionState::Verifying
+            && matches!(self.core.verification, Verification::None | Verification::Claimed);
+        let task =
+            self.core.probe_command.task.filter(|task| waits && task.index() < session.capacity());
+        // Its end is an event like any other, and may come after the session stands again.
+        let withdrawn = task.is_some_and(|task| session.abort(task, now).is_ok());
+        self.core.withdrawn |= withdrawn;
+        withdrawn
+    }
+
     /// The device was looked at.
     pub(super) fn decide(&mut self, same: bool) {
         if self.core.verification == Verification::Claimed {

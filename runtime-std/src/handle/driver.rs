@@ -329,7 +329,11 @@ impl Driver {
     fn reconnect(&mut self, sender: Sender<Result<(), Error>>) {
         match self.engine.session.state() {
             SessionState::LoggedIn => sender.send(Ok(())),
-            SessionState::Connecting | SessionState::LoggingIn | SessionState::Verifying => {
+            // A logout that the target asked for is followed by a login, if the policy says so; else its end is told.
+            SessionState::Connecting
+            | SessionState::LoggingIn
+            | SessionState::Verifying
+            | SessionState::LoggingOut => {
                 self.reconnecting.push(sender);
             }
             SessionState::Waiting(_) => {
