@@ -296,3 +296,24 @@ fn nothing_is_written_to_another_disk_under_the_same_name() {
     other.read_at(0, &mut block).unwrap();
     assert_eq!(block, [7; 512]);
 }
+
+#[test]
+fn every_request_of_a_long_queue_is_told_that_the_session_has_failed() {
+    let target = target("127.0.0.1:0");
+    let proxy = behind(&target, |to| to);
+    let recovery = quick(Retry::For(SECOND / 2));
+    let disk = Disk::open(connect(proxy.addr(), recovery), Lun::ZERO).unwrap();
+    let disk = SharedDisk::new(disk).unwrap();
+    proxy.refuse(true);
+    proxy.cut_now();
+    // Many times more than the session and the disk have slots for.
+    let tickets: Vec<_> = (0..500)
+        .map(|_| disk.submit(iscsi_disk::Request::read(0, 512), Payload::In(vec![0; 512])))
+        .collect();
+    let start = Instant::now();
+    for ticket in tickets {
+        let Ok(end) = ticket.wait_for(5 * SECOND) else { panic!("a request waits for ever") };
+        assert!(end.is_err());
+    }
+    assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
+}

@@ -40,6 +40,8 @@ pub(super) struct Driver {
     /// Wait for the login to succeed or fail.
     reconnecting: Vec<Sender<Result<(), Error>>>,
     pings: Vec<PendingPing>,
+    /// Requests to the disk have ended since the last look at the backlog.
+    freed: bool,
     logging_out: bool,
 }
 
@@ -104,6 +106,7 @@ impl Driver {
             function: None,
             reconnecting: Vec::new(),
             pings: Vec::new(),
+            freed: false,
             logging_out: false,
         }
     }
@@ -136,6 +139,8 @@ impl Driver {
             // What the disk submits now waits for the next turn.
             wants.again |= self.drive_disk();
             wants.again |= self.vouch();
+            // Requests may end without an event of the session, for example because it has failed: others take their places.
+            wants.again |= core::mem::take(&mut self.freed) && self.has_backlog();
             if closing && (self.is_idle() || self.is_away_for_ever()) {
                 match self.end() {
                     Some(result) => return result,
@@ -289,6 +294,7 @@ impl Driver {
         while let Some(event) = unit.disk.poll_event() {
             match event {
                 DiskEvent::Done { request, result } => {
+                    self.freed = true;
                     if let Some(job) = unit.jobs.remove(request) {
                         job.end(result.map_err(|error| self.engine.disk_failure(error)));
                     }
