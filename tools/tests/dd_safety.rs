@@ -252,8 +252,10 @@ fn a_target_that_takes_only_a_part_has_not_written_it() {
     let source = Scratch::with("part", &random(MIB, 25));
     let proxy = underflowing_proxy(served.address());
     let url = format!("iscsi://{proxy}/{TARGET}/0");
-    let ran = run(DD, ["-s", source.str(), "-d", &url, "-m", "1", "--block-size", "256K"]);
-    let ran = ran.ended_with(10);
+    // All data are asked for: the first answer after that is a write's.
+    let asked = ["--initial-r2t", "yes", "--immediate-data", "no"];
+    let copy = ["-s", source.str(), "-d", &url, "-m", "1", "--block-size", "256K"];
+    let ran = run(DD, copy.iter().chain(&asked)).ended_with(10);
     assert!(ran.stderr.contains("at 0, 262144 bytes: writing: "), "{}", ran.stderr);
     assert!(ran.stderr.contains("0 of 1048576 bytes were copied"), "{}", ran.stderr);
 }
