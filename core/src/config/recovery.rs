@@ -96,7 +96,7 @@ impl Default for Recovery {
 /// What follows if a task that missed its deadline cannot be aborted: the target refuses ABORT TASK or does not answer it in time.
 ///
 /// Each step has the deadline [`Timeouts::task_management`](super::Timeouts::task_management). A reset ends the commands of other
-/// initiators too; those of this session that may be issued again are.
+/// initiators too. Those of this session end with [`LostReason::TaskManagement`](crate::LostReason::TaskManagement); `iscsi-disk` tries its own again.
 ///
 /// ```
 /// use iscsi_core::config::Escalation;
