@@ -14,12 +14,13 @@ pub(crate) fn add(counts: &mut Counts, what: &'static str, kind: &'static str, c
     }
 }
 
-/// PDUs that a link damaged.
+/// Bits that a link turned over, and PDUs whose data it damaged.
 pub(crate) fn damaged(counts: &mut Counts, link: &Link) {
-    for (way, pipe) in [
-        ("damaged to the target", &link.to_target),
-        ("damaged to the initiator", &link.to_initiator),
+    for (way, to, pipe) in [
+        ("damaged to the target", "to the target", &link.to_target),
+        ("damaged to the initiator", "to the initiator", &link.to_initiator),
     ] {
+        add(counts, "bits turned over", to, pipe.flipped());
         for (kind, count) in pipe.damaged() {
             add(counts, way, kind, count);
         }

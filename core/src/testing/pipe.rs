@@ -148,6 +148,7 @@ pub struct Pipe {
     /// How often a reader made room after a write was refused or cut short.
     relieved: u64,
     refused: bool,
+    flipped: u64,
     filter: Option<Filter>,
     /// The digests that a login response in this pipe chose, until the other direction was told.
     learned: Option<(DigestKind, DigestKind)>,
@@ -168,6 +169,7 @@ impl Pipe {
             consumed: 0,
             relieved: 0,
             refused: false,
+            flipped: 0,
             filter: None,
             learned: None,
         }
@@ -219,6 +221,11 @@ impl Pipe {
 
     pub(super) const fn take_learned(&mut self) -> Option<(DigestKind, DigestKind)> {
         self.learned.take()
+    }
+
+    /// Bits that [`Faults::flip`] has turned over.
+    pub const fn flipped(&self) -> u64 {
+        self.flipped
     }
 
     /// Bytes written since the beginning.
@@ -273,6 +280,7 @@ impl Pipe {
         if self.rng.per_mille(self.faults.flip) {
             let bit = self.rng.below(bytes.len() as u64 * 8);
             bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
+            self.flipped += 1;
         }
         if self.rng.per_mille(self.faults.stall) {
             self.last_at = self.last_at.max(now) + self.faults.stall_time;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -35,6 +35,13 @@ struct Options {
     /// Record every seed, not only those that fail
     #[arg(long, requires = "out")]
     record_all: bool,
+}
+
+/// Prints a line. Whoever reads them may have gone; the runs and the exit code count all the same.
+macro_rules! tell {
+    ($($what:tt)*) => {
+        let _ = writeln!(io::stdout(), $($what)*);
+    };
 }
 
 /// How often progress is told.
@@ -81,7 +88,7 @@ impl Work<'_> {
     }
 
     fn failed(&self, failure: Failure) {
-        println!("FAILED {failure}");
+        tell!("FAILED {failure}");
         let mut again = format!(
             "cargo xtask sim --first {} --seeds 1 --scenario {}",
             failure.seed, failure.scenario
@@ -90,7 +97,7 @@ impl Work<'_> {
             again += &format!(" --out {}", out.display());
             self.keep(failure.seed, failure.scenario);
         }
-        println!("       {again}");
+        tell!("       {again}");
         if let Ok(mut failures) = self.failures.lock() {
             failures.push(failure);
         }
@@ -100,8 +107,12 @@ impl Work<'_> {
     fn keep(&self, seed: u64, scenario: Scenario) {
         let Some(out) = &self.options.out else { return };
         match write(out, seed, scenario) {
-            Ok(path) => println!("       {}", path.display()),
-            Err(error) => println!("       {}: {error}", out.display()),
+            Ok(path) => {
+                tell!("       {}", path.display());
+            }
+            Err(error) => {
+                tell!("       {}: {error}", out.display());
+            }
         }
     }
 }
@@ -139,7 +150,9 @@ fn main() -> ExitCode {
             let thread = thread::Builder::new().stack_size(STACK);
             match thread.spawn_scoped(scope, || work.run()) {
                 Ok(thread) => threads.push(thread),
-                Err(error) => println!("no thread: {error}"),
+                Err(error) => {
+                    tell!("no thread: {error}");
+                }
             }
         }
         let mut told = start;
@@ -147,17 +160,17 @@ fn main() -> ExitCode {
             thread::park_timeout(Duration::from_millis(50));
             if told.elapsed() >= PROGRESS {
                 told = Instant::now();
-                println!("{} of {} runs", work.done.load(Ordering::Relaxed), options.seeds);
+                tell!("{} of {} runs", work.done.load(Ordering::Relaxed), options.seeds);
             }
         }
     });
     if let Ok(counts) = work.counts.lock() {
         for ((what, kind), count) in &*counts {
-            println!("{count:>10} {what}: {kind}");
+            tell!("{count:>10} {what}: {kind}");
         }
     }
     let failed = work.failures.lock().map_or(0, |failures| failures.len());
-    println!(
+    tell!(
         "{} runs in {:.1} s, {} steps, {failed} failed",
         work.done.load(Ordering::Relaxed),
         start.elapsed().as_secs_f64(),
