@@ -9,14 +9,12 @@ use iscsi_core::{
     Command, Config, Counters, DiscoveryScope, IscsiName, Negotiated, NoBuffers, Portal, Session,
     SessionState, TaskManagement, Trace,
 };
+use iscsi_runtime::{Completed, Discovery, Error, Notice, Options, check_command, task_end};
 
 use crate::data::{Data, One};
-use crate::discovery::{self, Discovery};
-use crate::engine::{Engine, Notice, TaskEnd};
-use crate::error::Error;
-use crate::options::Options;
+use crate::discovery;
+use crate::engine::{self, Engine, Poll, wait};
 use crate::queue::Queue;
-use crate::scsi::Completed;
 
 /// A logged-in session that one thread owns. Every call blocks, and has a time limit: those of the session's configuration.
 ///
@@ -63,8 +61,8 @@ impl Client {
     /// # Errors
     /// Those of [`connect`](Self::connect).
     pub fn connect_with(config: Config, portal: Portal, options: &Options) -> Result<Self, Error> {
-        let mut engine = Engine::new(config, options)?;
-        engine.log_in(portal.clone())?;
+        let mut engine = Engine::new(config, options, Poll::new()?)?;
+        engine::log_in(&mut engine, portal.clone())?;
         Ok(Self { engine, portal })
     }
 
@@ -83,7 +81,7 @@ impl Client {
     /// # Errors
     /// Those of [`connect`](Self::connect); [`Error::Submit`] if the session has not ended.
     pub fn reconnect(&mut self) -> Result<(), Error> {
-        self.engine.log_in(self.portal.clone())
+        engine::log_in(&mut self.engine, self.portal.clone())
     }
 
     /// Drops the connection and makes a new one, with the same ISID: the target ends what is left of the old one. What is under way goes
@@ -92,7 +90,7 @@ impl Client {
     /// # Errors
     /// Those of [`connect`](Self::connect); [`Error::Submit`] if the session has ended.
     pub fn force_reconnect(&mut self) -> Result<(), Error> {
-        self.engine.reconnect()
+        engine::reconnect(&mut self.engine)
     }
 
     /// Logs out and closes the connection.
@@ -100,7 +98,7 @@ impl Client {
     /// # Errors
     /// What kept the target from confirming it; the connection is closed all the same.
     pub fn logout(mut self) -> Result<(), Error> {
-        self.engine.log_out()
+        engine::log_out(&mut self.engine)
     }
 }
 
@@ -116,23 +114,19 @@ impl Client {
         command: &Command<'_>,
         mut data: Data<'_>,
     ) -> Result<Completed, Error> {
-        data.check(command)?;
+        check_command(command, &data)?;
         let task = self.engine.submit(command)?;
         loop {
             let mut memory = One { key: task, data: &mut data };
             let wants = self.engine.turn_and_vouch(&mut memory);
             while let Some(event) = self.engine.session.poll_event() {
-                match TaskEnd::of(event) {
-                    Some((ended, TaskEnd::Done(outcome, sense))) if ended == task => {
-                        return Ok(Completed::new(outcome, sense));
-                    }
-                    Some((ended, TaskEnd::Lost(reason))) if ended == task => {
-                        return Err(self.engine.failure(reason));
-                    }
-                    _ => {}
+                if let Some((ended, end)) = task_end(event)
+                    && ended == task
+                {
+                    return end.map_err(|reason| self.engine.failure(reason));
                 }
             }
-            if let Err(error) = self.engine.wait(wants, None) {
+            if let Err(error) = wait(&self.engine, wants, None) {
                 self.engine.revoke(task);
                 return Err(error);
             }
@@ -175,7 +169,7 @@ impl Client {
             if self.counters().pdus_received > before {
                 return Ok(self.engine.now().saturating_since(start));
             }
-            self.engine.wait(wants, None)?;
+            wait(&self.engine, wants, None)?;
         }
     }
 
@@ -194,7 +188,7 @@ impl Client {
             if self.engine.now() >= until {
                 return Ok(None);
             }
-            self.engine.wait(wants, Some(until))?;
+            wait(&self.engine, wants, Some(until))?;
         }
     }
 

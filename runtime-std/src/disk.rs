@@ -8,12 +8,11 @@ use iscsi_disk::{
     DiskConfig, DiskError, DiskEvent, DiskState, Geometry, Identity, Request, RequestBuffers,
     RequestError, RequestId,
 };
+use iscsi_runtime::{Error, Options, Unit, check_request};
 
 use crate::client::Client;
 use crate::data::{Data, One};
-use crate::engine::Engine;
-use crate::error::Error;
-use crate::options::Options;
+use crate::engine::{Engine, wait};
 
 /// A logical unit as a block device that one thread owns: bytes at any offset and of any length.
 ///
@@ -40,18 +39,10 @@ use crate::options::Options;
 #[derive(Debug)]
 pub struct Disk {
     client: Client,
-    pub(crate) unit: Unit,
-    position: u64,
-}
-
-/// The block layer of a logical unit that was started once.
-#[derive(Debug)]
-pub(crate) struct Unit {
-    pub(crate) disk: Box<iscsi_disk::Disk>,
-    pub(crate) identity: Identity,
-    pub(crate) geometry: Geometry,
+    unit: Unit,
     /// The login over which the device was looked at last.
     login: u64,
+    position: u64,
 }
 
 /// Opening and closing.
@@ -80,7 +71,7 @@ impl Disk {
         let mut disk = iscsi_disk::Disk::boxed(client.session().capacity(), config);
         let (identity, geometry) = start(&mut client.engine, &mut disk)?;
         let login = client.session().counters().logins;
-        Ok(Self { client, unit: Unit { disk, identity, geometry, login }, position: 0 })
+        Ok(Self { client, unit: Unit { disk, identity, geometry }, login, position: 0 })
     }
 
     /// Logs in again after the session has ended, and makes sure that the device is the same.
@@ -95,8 +86,8 @@ impl Disk {
         if !identity.is_same_device(&unit.identity) {
             return Err(Error::Disk(DiskError::DeviceChanged));
         }
-        let login = self.client.session().counters().logins;
-        *unit = Unit { disk, identity, geometry, login };
+        *unit = Unit { disk, identity, geometry };
+        self.login = self.client.session().counters().logins;
         Ok(())
     }
 
@@ -203,12 +194,12 @@ impl Disk {
     /// # Errors
     /// Those of [`read_at`](Self::read_at), and [`Error::Memory`] if `data` is shorter than the request needs.
     pub fn request(&mut self, request: Request, mut data: Data<'_>) -> Result<(), Error> {
-        data.check_request(&request)?;
+        check_request(&request, &data)?;
         let (engine, disk) = (&mut self.client.engine, &mut self.unit.disk);
         let logins = engine.session.counters().logins;
-        if self.unit.login != logins {
+        if self.login != logins {
             // The session came back during commands of the user's own: nobody has looked at the device since.
-            self.unit.login = logins;
+            self.login = logins;
             // Refused if a look is under way anyway, or if the disk has failed; then the request is refused too.
             let _ = disk.check();
         }
@@ -232,7 +223,7 @@ impl Disk {
                 Err(error)
             }
         };
-        self.unit.login = engine.session.counters().logins;
+        self.login = engine.session.counters().logins;
         if let Some(&geometry) = disk.geometry().filter(|_| changed) {
             self.unit.geometry = geometry;
         }
@@ -286,7 +277,7 @@ pub(crate) fn drive<T>(
                 engine.vouch();
                 continue;
             }
-            engine.wait(wants, disk.poll_timeout())?;
+            wait(engine, wants, disk.poll_timeout())?;
             break;
         }
     }
@@ -297,17 +288,6 @@ pub(crate) fn revoke(engine: &mut Engine, disk: &mut iscsi_disk::Disk, id: Reque
     let now = engine.now();
     // It may have ended by itself, which is as good.
     let _ = disk.revoke(id, &mut engine.connection, &mut engine.session, now);
-}
-
-impl Engine {
-    /// The error of a disk, with what is known of the end of the session.
-    pub(crate) fn disk_failure(&self, error: DiskError) -> Error {
-        match error {
-            DiskError::Lost(reason) => self.failure(reason),
-            DiskError::NotSubmitted(error) => self.refusal(error),
-            error => Error::Disk(error),
-        }
-    }
 }
 
 /// How much of `len` bytes lies before the end of the device.

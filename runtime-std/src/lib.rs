@@ -57,27 +57,18 @@ mod data;
 mod discovery;
 mod disk;
 mod engine;
-mod error;
 mod handle;
-mod login;
-mod net;
-mod options;
 mod queue;
-mod recovery;
-mod scsi;
-mod table;
 mod wait;
 
 pub use client::Client;
 pub use data::Data;
-pub use discovery::{BadRecord, DiscoveredTarget, Discovery, discover};
+pub use discovery::discover;
 pub use disk::Disk;
-pub use engine::Notice;
-pub use error::{Error, IoError};
-pub use handle::{Failed, Handle, Payload, SharedDisk, Status, Ticket};
-pub use login::LoginFailure;
-pub use net::{Attempt, ConnectError, KeepAlive, Step, TcpOptions};
-pub use options::Options;
+pub use handle::{Handle, SharedDisk, Ticket};
+pub use iscsi_runtime::{
+    Answer, Attempt, BadRecord, Completed, ConnectError, DiscoveredTarget, Discovery, Error,
+    Failed, GaveUp, IoError, KeepAlive, LoginFailure, Notice, Options, Payload, Resolve, ScsiError,
+    SessionStep, Status, Step, SystemResolver, TcpOptions, Watch,
+};
 pub use queue::{Completion, Queue};
-pub use recovery::{GaveUp, SessionStep, Watch};
-pub use scsi::{Completed, ScsiError};

@@ -6,13 +6,11 @@ use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_core::{
     Command, Event, LostReason, SubmitError, TaskId, TaskManagement, TaskManagementId,
 };
+use iscsi_runtime::{Completed, Error, Table, check_command, task_end};
 
 use crate::client::Client;
 use crate::data::Data;
-use crate::engine::TaskEnd;
-use crate::error::Error;
-use crate::scsi::Completed;
-use crate::table::Table;
+use crate::engine::wait;
 
 /// Commands under way, with the memory of each.
 ///
@@ -88,7 +86,7 @@ impl<'i, 'buf> Queue<'i, 'buf> {
     /// [`Error::Submit`] with [`SubmitError::NoFreeTask`] if [`free`](Self::free) is 0, [`Error::Memory`] if `data` is shorter than the
     /// command's transfer, or why the session has ended.
     pub fn submit(&mut self, command: &Command<'_>, data: Data<'buf>) -> Result<TaskId, Error> {
-        data.check(command)?;
+        check_command(command, &data)?;
         let task = self.client.engine.submit(command)?;
         self.memory.insert(task, data);
         Ok(task)
@@ -119,13 +117,13 @@ impl<'i, 'buf> Queue<'i, 'buf> {
             if let Some(completion) = self.take() {
                 return Ok(Some(completion));
             }
-            if self.memory.len() == 0 {
+            if self.memory.is_empty() {
                 return Ok(None);
             }
             let wants = self.client.engine.turn_and_vouch(&mut self.memory);
             match self.take() {
                 Some(completion) => return Ok(Some(completion)),
-                None => self.client.engine.wait(wants, None)?,
+                None => wait(&self.client.engine, wants, None)?,
             }
         }
     }
@@ -185,7 +183,7 @@ impl<'i, 'buf> Queue<'i, 'buf> {
                 Ended::TaskManagement(answer) => return Ok(Some(answer)),
             }
         }
-        self.client.engine.wait(wants, None)?;
+        wait(&self.client.engine, wants, None)?;
         Ok(None)
     }
 
@@ -206,12 +204,9 @@ impl<'i, 'buf> Queue<'i, 'buf> {
             if let Event::TaskManagementDone { id, result } = event {
                 return Some(Ended::TaskManagement((id, result)));
             }
-            let Some((task, end)) = TaskEnd::of(event) else { continue };
+            let Some((task, end)) = task_end(event) else { continue };
             let Some(data) = self.memory.remove(task) else { continue };
-            let result = match end {
-                TaskEnd::Done(outcome, sense) => Ok(Completed::new(outcome, sense)),
-                TaskEnd::Lost(reason) => Err(engine.failure(reason)),
-            };
+            let result = end.map_err(|reason| engine.failure(reason));
             return Some(Ended::Task(Completion { task, result, data }));
         }
         None

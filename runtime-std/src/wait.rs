@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use iscsi_runtime::Wake;
 use rustix::event::{PollFd, Timespec, poll};
 use rustix::io::Errno;
 
@@ -55,16 +56,6 @@ impl Waker {
         Ok(Self { armed, written, to: to.into(), from: Some(from.into()) })
     }
 
-    /// Wakes the thread if it sleeps or is about to.
-    pub(crate) fn wake(&self) {
-        if self.armed.swap(false, Ordering::SeqCst) {
-            // It can only fail because the object is full, and then the thread wakes up, too.
-            let _ = rustix::io::write(&self.to, &1u64.to_ne_bytes());
-            // After the write: whoever sees this finds it.
-            self.written.store(true, Ordering::SeqCst);
-        }
-    }
-
     /// From here on [`wake`](Self::wake) takes effect. What there is to do must be looked for after this.
     pub(crate) fn arm(&self) {
         self.armed.store(true, Ordering::SeqCst);
@@ -77,6 +68,18 @@ impl Waker {
         if self.written.swap(false, Ordering::SeqCst) {
             let mut bytes = [0; 64];
             while matches!(rustix::io::read(self, &mut bytes), Ok(64)) {}
+        }
+    }
+}
+
+impl Wake for Waker {
+    /// Wakes the thread if it sleeps or is about to.
+    fn wake(&self) {
+        if self.armed.swap(false, Ordering::SeqCst) {
+            // It can only fail because the object is full, and then the thread wakes up, too.
+            let _ = rustix::io::write(&self.to, &1u64.to_ne_bytes());
+            // After the write: whoever sees this finds it.
+            self.written.store(true, Ordering::SeqCst);
         }
     }
 }

@@ -1,33 +1,24 @@
 //! A session for many threads.
 
 mod driver;
-mod inbox;
-mod reply;
-mod request;
+mod shared;
 mod shared_disk;
 
 use alloc::sync::Arc;
-use core::net::SocketAddr;
 use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
 use iscsi_core::wire::TaskManagementResponseCode;
-use iscsi_core::{
-    Command, Counters, Negotiated, RecoveryStatus, SessionCounters, SessionState, TaskManagement,
+use iscsi_core::{Command, TaskManagement};
+use iscsi_runtime::{
+    CommandJob, Completed, Error, Failed, Notice, OwnedCommand, Payload, Receiver, Request, Sender,
+    Service, Status, Step, Threads, Unit, check_command, one_shot,
 };
 
 use crate::client::Client;
-use crate::disk::Unit;
-use crate::engine::Notice;
-use crate::error::Error;
-use crate::net::Step;
-use crate::scsi::Completed;
 use driver::Driver;
-use inbox::Inbox;
-use reply::{Receiver, Sender};
-use request::{CommandJob, OwnedCommand, Request};
-pub use request::{Failed, Payload};
+use shared::Shared;
 pub use shared_disk::SharedDisk;
 
 /// A logged-in session for many threads: a driver thread owns it, handles are cloned and sent anywhere.
@@ -68,11 +59,11 @@ pub struct Handle(Arc<Owner>);
 
 /// What the last handle takes along.
 #[derive(Debug)]
-struct Owner(Arc<Inbox>);
+struct Owner(Arc<Shared>);
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.inbox.close();
     }
 }
 
@@ -86,14 +77,18 @@ impl Handle {
     }
 
     fn start(client: Client, unit: Option<Unit>) -> Result<Self, Error> {
-        let inbox = Arc::new(Inbox::new(client.engine.waker.clone()));
+        let shared = Arc::new(Shared::new(client.engine.reactor().thread_waker().clone()));
         let portal = client.portal().clone();
-        let driver = Driver::new(client.engine, portal, unit, inbox.clone());
+        let mut service = Service::new(client.engine, portal);
+        if let Some(unit) = unit {
+            service.add(unit);
+        }
+        let driver = Driver::new(service, shared.clone());
         thread::Builder::new()
             .name("iscsi-session".into())
             .spawn(|| driver.run())
             .map_err(|error| Error::io(Step::Thread, None, error))?;
-        Ok(Self(Arc::new(Owner(inbox))))
+        Ok(Self(Arc::new(Owner(shared))))
     }
 
     /// Executes one command. Whatever status the device gives is `Ok`; [`Completed::good`] makes an error of all but GOOD.
@@ -114,7 +109,7 @@ impl Handle {
     /// Commands beyond the session's depth wait, in their order, with their memory.
     pub fn submit(&self, command: &Command<'_>, payload: Payload) -> Ticket<(Completed, Payload)> {
         let (ticket, request) = prepare(command, payload);
-        self.0.0.push(request);
+        self.0.0.inbox.push(request);
         ticket
     }
 
@@ -125,7 +120,7 @@ impl Handle {
     ) -> Vec<Ticket<(Completed, Payload)>> {
         let prepared = commands.into_iter().map(|(command, payload)| prepare(&command, payload));
         let (tickets, requests): (Vec<_>, Vec<_>) = prepared.unzip();
-        self.0.0.push(requests.into_iter().flatten());
+        self.0.0.inbox.push(requests.into_iter().flatten());
         tickets
     }
 
@@ -162,7 +157,7 @@ impl Handle {
     /// # Errors
     /// Those of [`Client::connect`].
     pub fn reconnect(&self) -> Result<(), Error> {
-        self.ask(Request::Reconnect)?
+        self.ask(Request::Connect)?
     }
 
     /// Where the session stands.
@@ -175,7 +170,7 @@ impl Handle {
 
     /// The oldest message of the target that was not taken.
     pub fn take_notice(&self) -> Option<Notice> {
-        self.0.0.take_notice()
+        self.0.0.inbox.take_notice()
     }
 
     /// Finishes what is under way, logs out and ends the driver thread. What waits for a connection that is lost waits for the time of the
@@ -184,13 +179,13 @@ impl Handle {
     /// # Errors
     /// What kept the target from confirming the logout; the connection is closed all the same.
     pub fn shut_down(&self) -> Result<(), Error> {
-        self.0.0.close();
-        self.0.0.wait_for_end()
+        self.0.0.inbox.close();
+        self.0.0.inbox.wait_for_end()
     }
 
-    fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Result<T, Error> {
-        let (sender, receiver) = reply::channel();
-        self.0.0.push([request(sender)]);
+    fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request<Threads>) -> Result<T, Error> {
+        let (sender, receiver) = one_shot();
+        self.0.0.inbox.push([request(sender)]);
         receiver.wait().ok_or(Error::ShutDown)
     }
 }
@@ -198,10 +193,11 @@ impl Handle {
 /// The request for a command, or no request if the ticket has its answer already.
 fn prepare(
     command: &Command<'_>,
-    mut payload: Payload,
-) -> (Ticket<(Completed, Payload)>, Option<Request>) {
-    let refusal = payload.lend().check(command).err();
-    let (job, receiver) = CommandJob::new(payload);
+    payload: Payload,
+) -> (Ticket<(Completed, Payload)>, Option<Request<Threads>>) {
+    let refusal = check_command(command, &payload).err();
+    let (sender, receiver) = one_shot();
+    let job = CommandJob::<Threads>::new(payload, sender);
     let request = match refusal {
         Some(error) => {
             job.end(Err(error));
@@ -263,33 +259,4 @@ impl<T> Ticket<T> {
 /// A job always answers, also when it is dropped; nothing comes only from a receiver that was used up.
 fn answer<T>(end: Option<Result<T, Failed>>) -> Result<T, Failed> {
     end.unwrap_or(Err(Failed { error: Error::ShutDown, payload: Payload::None }))
-}
-
-/// Where a session stands, from [`Handle::status`].
-///
-/// ```no_run
-/// # fn print(handle: &iscsi_runtime_std::Handle) -> Result<(), iscsi_runtime_std::Error> {
-/// let status = handle.status()?;
-/// println!("{:?}, {} PDUs received", status.state, status.counters.pdus_received);
-/// # Ok(()) }
-/// ```
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Status {
-    /// The state of the session.
-    pub state: SessionState,
-    /// How a recovery stands, if there is one.
-    pub recovery: Option<RecoveryStatus>,
-    /// What the session counted: logins, losses, commands issued again.
-    pub session: SessionCounters,
-    /// What was negotiated at the last login.
-    pub negotiated: Negotiated,
-    /// What the present connection counted so far.
-    pub counters: Counters,
-    /// The address of the target; `None` without a connection.
-    pub peer: Option<SocketAddr>,
-    /// Commands that the session has.
-    pub in_use: usize,
-    /// How many it can have.
-    pub capacity: usize,
 }

@@ -4,11 +4,12 @@ use alloc::sync::Arc;
 
 use iscsi_core::Lun;
 use iscsi_disk::{Geometry, Identity, Request};
+use iscsi_runtime::{
+    DiskJob, Error, Failed, Payload, Request as Asked, Threads, UnitId, check_request, one_shot,
+};
 
-use super::request::{DiskJob, Failed, Payload, Request as Asked};
 use super::{Handle, Ticket};
 use crate::disk::Disk;
-use crate::error::Error;
 
 /// A logical unit as a block device for many threads: a driver thread owns it, clones of this are sent anywhere.
 ///
@@ -91,12 +92,13 @@ impl SharedDisk {
     }
 
     /// Hands a request to the driver. Requests beyond the session's depth wait, with their memory.
-    pub fn submit(&self, request: Request, mut payload: Payload) -> Ticket<Payload> {
-        let refusal = payload.lend().check_request(&request).err();
-        let (job, receiver) = DiskJob::new(payload);
+    pub fn submit(&self, request: Request, payload: Payload) -> Ticket<Payload> {
+        let refusal = check_request(&request, &payload).err();
+        let (sender, receiver) = one_shot();
+        let job = DiskJob::<Threads>::new(payload, sender);
         match refusal {
             Some(error) => job.end(Err(error)),
-            None => self.handle.0.0.push([Asked::Disk(request, job)]),
+            None => self.handle.0.0.inbox.push([Asked::Disk(UnitId::FIRST, request, job)]),
         }
         Ticket(receiver)
     }

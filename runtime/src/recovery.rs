@@ -12,7 +12,7 @@ use crate::error::Error;
 /// ```
 /// use core::time::Duration;
 /// use iscsi_core::{LostReason, SessionState};
-/// use iscsi_runtime_std::SessionStep;
+/// use iscsi_runtime::SessionStep;
 /// let step = SessionStep {
 ///     state: SessionState::Waiting(LostReason::Eof),
 ///     recovery: None,
@@ -69,17 +69,15 @@ impl fmt::Display for SessionStep {
 
 /// A session that did not come back in the time that its policy gives ([`Recovery::retry`](iscsi_core::config::Recovery::retry)).
 ///
-/// ```no_run
-/// use iscsi_runtime_std::{Disk, Error};
+/// ```
+/// use iscsi_runtime::Error;
 ///
-/// fn read(disk: &mut Disk, block: &mut [u8]) -> Result<(), Error> {
-///     let result = disk.read_at(0, block);
-///     if let Err(Error::GaveUp(failure)) = &result {
+/// fn report(error: &Error) {
+///     if let Error::GaveUp(failure) = error {
 ///         eprintln!("{} attempts, the last: {}", failure.attempts, failure.last);
 ///     }
-///     result
 /// }
-/// # let _ = read;
+/// # report(&Error::ShutDown);
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]

@@ -13,7 +13,7 @@ use super::Step;
 /// TCP keep-alive probes: what the kernel does while the connection is silent.
 ///
 /// ```
-/// use iscsi_runtime_std::KeepAlive;
+/// use iscsi_runtime::KeepAlive;
 /// assert_eq!(KeepAlive::default().idle.as_secs(), 30);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Default for KeepAlive {
 ///
 /// ```
 /// use core::time::Duration;
-/// use iscsi_runtime_std::TcpOptions;
+/// use iscsi_runtime::TcpOptions;
 ///
 /// let mut tcp = TcpOptions::default();
 /// tcp.user_timeout = Some(Duration::from_secs(20));

@@ -1,10 +1,11 @@
 //! From a portal to a connected socket.
 
-mod dial;
+mod dialer;
 mod error;
 mod options;
 mod resolve;
 
-pub(crate) use dial::Dialing;
+pub use dialer::Dialer;
 pub use error::{Attempt, ConnectError, Step};
 pub use options::{KeepAlive, TcpOptions};
+pub use resolve::{Answer, Resolve, SystemResolver};

@@ -1,4 +1,4 @@
-//! What can go wrong in a blocking call.
+//! What can go wrong.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -15,11 +15,11 @@ use crate::net::{ConnectError, Step};
 use crate::recovery::GaveUp;
 use crate::scsi::ScsiError;
 
-/// What can go wrong in a blocking call. Cloning is cheap: one broken connection may be the error of many requests.
+/// What can go wrong. Cloning is cheap: one broken connection may be the error of many requests.
 ///
 /// ```
 /// use iscsi_core::{LostReason, Timer};
-/// use iscsi_runtime_std::Error;
+/// use iscsi_runtime::Error;
 ///
 /// let error = Error::Lost(LostReason::TimedOut(Timer::Task));
 /// assert_eq!(error.timer(), Some(Timer::Task));
@@ -76,7 +76,8 @@ impl Error {
         }
     }
 
-    pub(crate) fn io(step: Step, peer: Option<SocketAddr>, source: io::Error) -> Self {
+    /// Of a system call.
+    pub fn io(step: Step, peer: Option<SocketAddr>, source: io::Error) -> Self {
         Self::Io(Arc::new(IoError { step, peer, source }))
     }
 }
@@ -183,13 +184,15 @@ impl From<Error> for io::Error {
 
 /// A system call that failed, and where.
 ///
-/// ```no_run
-/// use iscsi_runtime_std::{Error, Client};
-/// fn report(client: &mut Client) {
-///     if let Err(Error::Io(error)) = client.ping() {
+/// ```
+/// use iscsi_runtime::Error;
+///
+/// fn report(error: &Error) {
+///     if let Error::Io(error) = error {
 ///         println!("{:?}: {}", error.peer(), error.step());
 ///     }
 /// }
+/// # report(&Error::ShutDown);
 /// ```
 #[derive(Debug)]
 pub struct IoError {

@@ -3,8 +3,16 @@
 use iscsi_core::{Buffers, TaskId};
 use iscsi_disk::{RequestBuffers, RequestId};
 
+use crate::memory::Lend;
+
 /// A handle that names a slot; the rest of it tells one use of the slot from the next.
-pub(crate) trait Key: Copy + PartialEq {
+///
+/// ```
+/// use iscsi_core::TaskId;
+/// assert_eq!(iscsi_runtime::Key::index(TaskId::from_bits(0x1_0003)), 3);
+/// ```
+pub trait Key: Copy + PartialEq {
+    /// The slot.
     fn index(self) -> usize;
 }
 
@@ -20,30 +28,39 @@ impl Key for RequestId {
     }
 }
 
-/// Memory that can be lent.
-pub(crate) trait Lend {
-    /// Where data from the target go.
-    fn space(&mut self) -> &mut [u8];
-
-    /// Data to the target.
-    fn bytes(&self) -> &[u8];
-}
-
-/// Values by handle.
+/// Values by handle. Memory in it is lent to the engine and to disks.
+///
+/// ```
+/// use iscsi_core::{Buffers, TaskId};
+/// use iscsi_runtime::{Payload, Table};
+/// let task = TaskId::from_bits(0x1_0003);
+/// let mut table = Table::default();
+/// table.insert(task, Payload::Out(vec![1, 2, 3]));
+/// assert_eq!(table.data_out(task, 1, 2), [2, 3]);
+/// assert_eq!(table.remove(task), Some(Payload::Out(vec![1, 2, 3])));
+/// ```
 #[derive(Debug)]
-pub(crate) struct Table<K, V> {
+pub struct Table<K, V> {
     slots: Vec<Option<(K, V)>>,
     len: usize,
 }
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K, V> Table<K, V> {
+    /// An empty table.
+    pub const fn new() -> Self {
         Self { slots: Vec::new(), len: 0 }
     }
 }
 
 impl<K: Key, V> Table<K, V> {
-    pub(crate) fn insert(&mut self, key: K, value: V) {
+    /// Keeps a value; another use of the same slot loses its value.
+    pub fn insert(&mut self, key: K, value: V) {
         let index = key.index();
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || None);
@@ -54,18 +71,26 @@ impl<K: Key, V> Table<K, V> {
         }
     }
 
-    pub(crate) fn remove(&mut self, key: K) -> Option<V> {
+    /// Takes a value out.
+    pub fn remove(&mut self, key: K) -> Option<V> {
         let slot = self.slots.get_mut(key.index())?;
         let (_, value) = slot.take_if(|(id, _)| *id == key)?;
         self.len -= 1;
         Some(value)
     }
 
-    pub(crate) const fn len(&self) -> usize {
+    /// Values in the table.
+    pub const fn len(&self) -> usize {
         self.len
     }
 
-    pub(crate) fn keys(&self) -> impl Iterator<Item = K> {
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The handles in the table.
+    pub fn keys(&self) -> impl Iterator<Item = K> {
         self.slots.iter().flatten().map(|(key, _)| *key)
     }
 
@@ -86,13 +111,11 @@ impl<K: Key, V> Table<K, V> {
 
 impl<K: Key, V: Lend> Table<K, V> {
     fn space(&mut self, key: K, at: usize, max: u32) -> &mut [u8] {
-        let space = self.get_mut(key).map(Lend::space).unwrap_or_default();
-        space.get_mut(at..at.saturating_add(max as usize)).unwrap_or_default()
+        self.get_mut(key).map(|memory| memory.space(at, max)).unwrap_or_default()
     }
 
     fn bytes(&self, key: K, at: usize, max: u32) -> &[u8] {
-        let bytes = self.get(key).map(Lend::bytes).unwrap_or_default();
-        bytes.get(at..at.saturating_add(max as usize)).unwrap_or_default()
+        self.get(key).map(|memory| memory.bytes(at, max)).unwrap_or_default()
     }
 }
 
@@ -119,21 +142,20 @@ impl<V: Lend> RequestBuffers for Table<RequestId, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Data;
+    use crate::memory::Payload;
 
     #[test]
     fn memory_is_lent_to_its_own_task_only() {
         let (old, new) = (TaskId::from_bits(0x1_0003), TaskId::from_bits(0x2_0003));
-        let mut block = [0; 8];
         let mut table = Table::default();
-        table.insert(old, Data::In(&mut block));
+        table.insert(old, Payload::In(vec![0; 8]));
         assert_eq!(table.data_in(old, 2, 6).len(), 6);
         assert!(table.data_in(old, 2, 7).is_empty(), "beyond the memory");
         assert!(table.data_in(new, 0, 1).is_empty(), "another task in the same slot");
         assert!(table.data_out(old, 0, 1).is_empty(), "not for writing");
         assert!(table.remove(new).is_none());
-        assert!(matches!(table.remove(old), Some(Data::In(_))));
-        assert_eq!((table.len(), table.keys().count()), (0, 0));
+        assert!(matches!(table.remove(old), Some(Payload::In(_))));
+        assert!(table.is_empty() && table.keys().count() == 0);
         assert!(table.data_in(old, 0, 1).is_empty());
     }
 
@@ -141,7 +163,7 @@ mod tests {
     fn no_offset_is_too_large() {
         let id = RequestId::from_bits(0x1_0001);
         let mut table = Table::default();
-        table.insert(id, Data::Out(&[1, 2, 3]));
+        table.insert(id, Payload::Out(vec![1, 2, 3]));
         assert_eq!(RequestBuffers::data_out(&table, id, 1, 2), [2, 3]);
         assert!(RequestBuffers::data_out(&table, id, u64::MAX, u32::MAX).is_empty());
     }

@@ -14,7 +14,7 @@ use iscsi_core::{Config, LostReason, ProtocolError};
 ///
 /// ```
 /// use iscsi_core::wire::LoginStatus;
-/// use iscsi_runtime_std::LoginFailure;
+/// use iscsi_runtime::LoginFailure;
 /// let failure = LoginFailure::CredentialsRefused(LoginStatus::AUTHENTICATION_FAILURE);
 /// assert_eq!(
 ///     failure.to_string(),

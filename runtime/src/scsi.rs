@@ -8,16 +8,16 @@ use iscsi_disk::scsi::Sense;
 
 /// How a command ended that the target answered, whatever the answer.
 ///
-/// ```no_run
-/// use iscsi_core::{Command, Lun, Transfer};
-/// use iscsi_runtime_std::{Data, Error, Client};
+/// ```
+/// use iscsi_core::TaskOutcome;
+/// use iscsi_core::wire::{Completion, ScsiResponseCode};
+/// use iscsi_runtime::Completed;
 ///
-/// # fn test(client: &mut Client) -> Result<(), Error> {
-/// let test_unit_ready = Command::new(Lun::ZERO, &[0; 6], Transfer::None);
-/// let completed = client.execute(&test_unit_ready, Data::None)?;
-/// println!("{:?}, {} bytes of sense", completed.outcome.status(), completed.sense.len());
-/// completed.good()?; // anything but GOOD as an error
-/// # Ok(()) }
+/// let response = ScsiResponseCode::CompletedAtTarget(Completion::GOOD);
+/// let completed = Completed::new(TaskOutcome { response, data_in: 36, missing: 0 }, &[]);
+/// assert_eq!(completed.data_in(), 36);
+/// let outcome = completed.good()?; // anything but GOOD is an error
+/// # Ok::<(), iscsi_runtime::ScsiError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completed {
@@ -28,7 +28,8 @@ pub struct Completed {
 }
 
 impl Completed {
-    pub(crate) fn new(outcome: TaskOutcome, sense: &[u8]) -> Self {
+    /// Of a task's end.
+    pub fn new(outcome: TaskOutcome, sense: &[u8]) -> Self {
         Self { outcome, sense: sense.into() }
     }
 
@@ -55,7 +56,7 @@ impl Completed {
 /// ```
 /// use iscsi_core::TaskOutcome;
 /// use iscsi_core::wire::{Completion, Residual, ScsiResponseCode, ScsiStatus};
-/// use iscsi_runtime_std::Completed;
+/// use iscsi_runtime::Completed;
 ///
 /// let completion = Completion { status: ScsiStatus::CheckCondition, ..Completion::GOOD };
 /// let response = ScsiResponseCode::CompletedAtTarget(completion);

@@ -1,14 +1,16 @@
 //! What a session needs beside its configuration.
 
+use alloc::sync::Arc;
+
 use iscsi_core::Trace;
 
-use crate::net::TcpOptions;
+use crate::net::{Resolve, SystemResolver, TcpOptions};
 use crate::recovery::Watch;
 
 /// Settings of the runtime, beside the [`Config`](iscsi_core::Config) of the session.
 ///
 /// ```
-/// use iscsi_runtime_std::Options;
+/// use iscsi_runtime::Options;
 /// let mut options = Options::default();
 /// options.depth = 128;
 /// assert!(options.trace.is_none());
@@ -22,12 +24,20 @@ pub struct Options {
     pub depth: usize,
     /// Sees the header of every PDU of every connection.
     pub trace: Option<Trace>,
+    /// Looks up host names: the system's resolver on a helper thread unless set.
+    pub resolver: Arc<dyn Resolve>,
     /// Is told every step of the session: attempts to connect, losses and their reasons.
     pub watch: Option<Watch>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tcp: TcpOptions::default(), depth: 32, trace: None, watch: None }
+        Self {
+            tcp: TcpOptions::default(),
+            depth: 32,
+            trace: None,
+            resolver: Arc::new(SystemResolver),
+            watch: None,
+        }
     }
 }

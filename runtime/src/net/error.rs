@@ -9,7 +9,7 @@ use iscsi_core::Portal;
 /// What was being done when the system said no.
 ///
 /// ```
-/// use iscsi_runtime_std::Step;
+/// use iscsi_runtime::Step;
 /// assert_eq!(Step::Option("SO_RCVBUF").to_string(), "setting SO_RCVBUF");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl fmt::Display for Step {
 /// One attempt that failed.
 ///
 /// ```
-/// use iscsi_runtime_std::{Attempt, Step};
+/// use iscsi_runtime::{Attempt, Step};
 /// let attempt = Attempt {
 ///     address: Some("192.0.2.1:3260".parse().unwrap()),
 ///     step: Step::Connect,
@@ -92,20 +92,17 @@ impl fmt::Display for Attempt {
 
 /// No address of a portal could be connected to.
 ///
-/// ```no_run
-/// use iscsi_core::{Config, IscsiName, Portal};
-/// use iscsi_runtime_std::{Error, Client};
+/// ```
+/// use iscsi_runtime::Error;
 ///
-/// # fn connect(config: Config) {
-/// match Client::connect(config, Portal::parse("storage.example.com").unwrap()) {
-///     Err(Error::Connect(error)) => {
+/// fn report(error: &Error) {
+///     if let Error::Connect(error) = error {
 ///         for attempt in error.attempts() {
 ///             println!("{attempt}");
 ///         }
 ///     }
-///     other => println!("{}", other.is_ok()),
 /// }
-/// # }
+/// # report(&Error::ShutDown);
 /// ```
 #[derive(Debug)]
 pub struct ConnectError {

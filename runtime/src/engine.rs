@@ -1,0 +1,424 @@
+//! One session, its connection and its socket: what every runtime drives.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::net::SocketAddr;
+use std::time;
+
+use iscsi_core::auth::Entropy;
+use iscsi_core::driver::{RecvBuf, pump};
+use iscsi_core::{
+    Action, Buffers, Command, Config, ConnectionState, Event, InlineConnection, Instant,
+    LostReason, Portal, Session, SessionState, SubmitError, TaskId, Timer, Verdict, Wants,
+};
+use iscsi_disk::DiskError;
+
+use crate::error::Error;
+use crate::login::LoginFailure;
+use crate::net::{Dialer, Step};
+use crate::notice::Notice;
+use crate::options::Options;
+use crate::reactor::Reactor;
+use crate::recovery::{GaveUp, SessionStep, Watch};
+use crate::scsi::Completed;
+
+/// PDUs received in one turn. Small: new requests go out while the target still works on the older ones. With a large one both sides
+/// take turns at being idle.
+const BUDGET: usize = 8;
+
+/// Bytes read at once when they are many small answers: seven of 4 KiB, about what one turn takes.
+const SCRATCH: usize = 32 << 10;
+
+/// A connected socket.
+#[derive(Debug)]
+struct Tcp<S> {
+    socket: S,
+    peer: SocketAddr,
+}
+
+/// One session, its connection and its socket, without a way to wait.
+///
+/// A loop calls [`turn`](Self::turn), takes the session's events, and waits for what [`wants`](Self::wants) says: for the
+/// [connected socket](Self::socket) or those that are [being connected](Self::dialing). [`Service`](crate::Service) is the same with
+/// disks, queues and answers.
+///
+/// ```
+/// # use std::{io, net::TcpStream};
+/// # use iscsi_core::driver::NonBlocking;
+/// # use iscsi_runtime::Reactor;
+/// # #[derive(Debug)]
+/// # struct Poll;
+/// # impl Reactor for Poll {
+/// #     type Socket = NonBlocking<TcpStream>;
+/// #     fn adopt(&mut self, socket: TcpStream) -> io::Result<Self::Socket> { Ok(NonBlocking(socket)) }
+/// #     fn take_error(socket: &Self::Socket) -> io::Result<Option<io::Error>> { socket.0.take_error() }
+/// #     fn is_connected(socket: &Self::Socket) -> io::Result<bool> { iscsi_runtime::has_peer(socket.0.peer_addr()) }
+/// #     fn waker(&self) -> Box<dyn Fn() + Send + Sync> { Box::new(|| {}) }
+/// # }
+/// use iscsi_core::{Config, IscsiName, NoBuffers, Portal, SessionState};
+/// use iscsi_runtime::{Engine, Options};
+///
+/// let name = IscsiName::new("iqn.2001-04.com.example:host")?;
+/// let config = Config::discovery(name).build()?;
+/// let mut engine = Engine::new(config, &Options::default(), Poll)?;
+/// engine.open(Portal::parse("127.0.0.1:1")?)?; // where nobody listens
+/// let reason = loop {
+///     engine.turn(&mut NoBuffers);
+///     // A real loop waits here.
+///     if let SessionState::Failed(reason) = engine.session.state() {
+///         break reason;
+///     }
+/// };
+/// assert!(engine.failure(reason).to_string().starts_with("cannot connect to 127.0.0.1:1: "));
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Engine<R: Reactor> {
+    /// The session.
+    pub session: Box<Session>,
+    /// Its connection.
+    pub connection: Box<InlineConnection>,
+    /// Messages of the target that nobody took, oldest first; [`NOTICES`](Self::NOTICES) are kept.
+    pub notices: VecDeque<Notice>,
+    scratch: Box<RecvBuf>,
+    reactor: R,
+    tcp: Option<Tcp<R::Socket>>,
+    dialer: Option<Dialer<R::Socket>>,
+    options: Options,
+    origin: time::Instant,
+    /// What the system said when the last connection ended.
+    cause: Option<Error>,
+    /// What was told last: the state, and how many attempts there had been.
+    watched: (SessionState, u32),
+}
+
+impl<R: Reactor> Engine<R> {
+    /// How many messages of the target are kept for the application; the oldest goes first.
+    pub const NOTICES: usize = 32;
+
+    /// A session that is not open yet.
+    ///
+    /// # Errors
+    /// [`Error::Submit`] if the session does not take the configuration.
+    pub fn new(config: Config, options: &Options, reactor: R) -> Result<Self, Error> {
+        let mut session = Session::boxed(options.depth);
+        session.configure(config)?;
+        let mut connection = Box::new(InlineConnection::new());
+        connection.set_trace(options.trace);
+        Ok(Self {
+            session,
+            connection,
+            notices: VecDeque::new(),
+            scratch: Box::new(RecvBuf::new([0; SCRATCH])),
+            reactor,
+            tcp: None,
+            dialer: None,
+            options: options.clone(),
+            origin: time::Instant::now(),
+            cause: None,
+            watched: (SessionState::Idle, 0),
+        })
+    }
+
+    /// Opens the session.
+    ///
+    /// # Errors
+    /// [`Error::Submit`] if it is open.
+    pub fn open(&mut self, portal: Portal) -> Result<(), Error> {
+        let now = self.now();
+        self.cause = None;
+        self.session.open(portal, now)?;
+        Ok(())
+    }
+
+    /// Goes on after a new login without a look at the devices: nobody here knows them. Who marks commands as ones to issue again answers for
+    /// it, or leaves it to a disk.
+    pub fn vouch(&mut self) {
+        let now = self.now();
+        // In any other state there is nothing to answer.
+        let _ = self.session.verified(Verdict::Same, now);
+    }
+
+    /// The engine's time.
+    pub fn now(&self) -> Instant {
+        Instant::from_micros(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Submits a command.
+    ///
+    /// # Errors
+    /// Why the session does not take it.
+    pub fn submit(&mut self, command: &Command<'_>) -> Result<TaskId, Error> {
+        let now = self.now();
+        self.session.submit(command, now).map_err(|error| self.refusal(error))
+    }
+
+    /// Takes the memory of a task away: nobody waits for it any more.
+    pub fn revoke(&mut self, task: TaskId) {
+        let now = self.now();
+        // It may have ended by itself, which is as good.
+        let _ = self.connection.revoke(task, &mut self.session, now);
+    }
+
+    /// Whether the connection of this login (counted from 1) stands.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn require_connection(&self, login: u64) -> Result<(), Error> {
+        let connected = matches!(
+            self.session.state(),
+            SessionState::LoggedIn | SessionState::LoggingOut | SessionState::Verifying
+        );
+        if connected && self.session.counters().logins == login {
+            return Ok(());
+        }
+        let reason = match self.session.state() {
+            SessionState::Failed(reason) => reason,
+            _ => self.session.recovery().map_or(LostReason::LoggedOut, |recovery| recovery.first),
+        };
+        Err(self.failure(reason))
+    }
+
+    /// The address of the target; `None` without a connection.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref().map(|tcp| tcp.peer)
+    }
+
+    /// Why the session no longer takes requests; the reason of its end says more than the refusal.
+    pub fn refusal(&self, error: SubmitError) -> Error {
+        match self.session.state() {
+            SessionState::Failed(reason) if error == SubmitError::NotOpen => self.failure(reason),
+            _ => Error::Submit(error),
+        }
+    }
+
+    /// The error for a task or session that was lost for this reason.
+    pub fn failure(&self, reason: LostReason) -> Error {
+        if let (LostReason::TimedOut(Timer::Recovery), Some(status)) =
+            (reason, self.session.recovery())
+        {
+            return Error::GaveUp(Arc::new(GaveUp {
+                first: status.first,
+                last: self.failure(status.last),
+                attempts: status.attempts,
+                time: self.now().saturating_since(status.since),
+            }));
+        }
+        let caused = matches!(
+            reason,
+            LostReason::ConnectFailed
+                | LostReason::Transport
+                | LostReason::TimedOut(Timer::Connect)
+        );
+        if let Some(cause) = self.cause.as_ref().filter(|_| caused) {
+            return cause.clone();
+        }
+        match LoginFailure::of(reason, self.session.config()) {
+            Some(failure) => Error::Login(failure),
+            None => Error::Lost(reason),
+        }
+    }
+}
+
+/// Moving bytes.
+impl<R: Reactor> Engine<R> {
+    /// Does everything that can be done without waiting. Events are to be taken afterwards, before waiting for what
+    /// [`wants`](Self::wants) makes of the result.
+    pub fn turn(&mut self, buffers: &mut (impl Buffers + ?Sized)) -> Wants {
+        self.act();
+        let now = self.now();
+        let mut wants = self.pump(buffers, now);
+        self.take_notice();
+        wants.again |= self.act();
+        if let Some(watch) = self.options.watch {
+            self.watch(watch);
+        }
+        wants
+    }
+
+    /// The same for a loop that knows no devices.
+    pub fn turn_and_vouch(&mut self, buffers: &mut (impl Buffers + ?Sized)) -> Wants {
+        let mut wants = self.turn(buffers);
+        if self.session.state() == SessionState::Verifying {
+            self.vouch();
+            wants.again = true;
+        }
+        wants
+    }
+
+    fn watch(&mut self, watch: Watch) {
+        let recovery = self.session.recovery();
+        let seen = (self.session.state(), recovery.map_or(0, |recovery| recovery.attempts));
+        if self.watched == seen {
+            return;
+        }
+        let was_logged_in = matches!(
+            self.watched.0,
+            SessionState::LoggedIn | SessionState::LoggingOut | SessionState::Verifying
+        );
+        self.watched = seen;
+        let next = recovery.and_then(|recovery| recovery.next_attempt);
+        let mut wait = next.map(|at| at.saturating_since(self.now()));
+        let mut state = seen.0;
+        if let (SessionState::Connecting | SessionState::LoggingIn, true, Some(recovery)) =
+            (state, was_logged_in, recovery)
+        {
+            // There was no time to wait for, and perhaps a new stream at once; the loss is a step all the same.
+            state = SessionState::Waiting(recovery.last);
+            wait = Some(core::time::Duration::ZERO);
+        }
+        watch(&SessionStep { state, was_logged_in, recovery, wait });
+    }
+
+    fn pump(&mut self, buffers: &mut (impl Buffers + ?Sized), now: Instant) -> Wants {
+        let Some(tcp) = &mut self.tcp else {
+            self.session.handle_timeout(now);
+            return Wants { deadline: self.session.poll_timeout(), ..Wants::default() };
+        };
+        let (connection, session) = (&mut self.connection, &mut self.session);
+        match pump(connection, session, buffers, &mut self.scratch, &mut tcp.socket, now, BUDGET) {
+            Ok(wants) => wants,
+            Err(error) => {
+                self.cause = Some(Error::io(Step::Transfer, Some(tcp.peer), error));
+                Wants { again: true, ..Wants::default() }
+            }
+        }
+    }
+
+    fn take_notice(&mut self) {
+        let Some(notice) = self.connection.poll_async() else { return };
+        if self.notices.len() == Self::NOTICES {
+            self.notices.pop_front();
+        }
+        let sense = notice.sense.into();
+        self.notices.push_back(Notice { event: notice.event, sense, missed: notice.missed });
+    }
+
+    /// Does what the engine asks for. True if there was something.
+    fn act(&mut self) -> bool {
+        let mut any = false;
+        while let Some(action) = self.session.poll_action() {
+            any = true;
+            match action {
+                Action::Disconnect => {
+                    if let Some(dialer) = self.dialer.take() {
+                        let error = dialer.time_out(&mut self.reactor);
+                        self.cause = Some(Error::Connect(Arc::new(error)));
+                    }
+                    self.hang_up();
+                }
+                Action::Connect => self.dial(),
+                _ => {}
+            }
+        }
+        let now = self.now();
+        let Some(dialer) = &mut self.dialer else { return any };
+        match dialer.advance(&mut self.reactor, &self.options.tcp, now) {
+            None => return any,
+            Some(Ok((socket, peer))) => self.connected(Tcp { socket, peer }),
+            Some(Err(error)) => self.connect_failed(Error::Connect(Arc::new(error))),
+        }
+        self.dialer = None;
+        true
+    }
+
+    fn hang_up(&mut self) {
+        if let Some(tcp) = self.tcp.take() {
+            self.reactor.release(tcp.socket);
+        }
+        self.scratch.clear();
+    }
+
+    fn dial(&mut self) {
+        self.hang_up();
+        let Some(portal) = self.session.portal().cloned() else { return };
+        self.dialer = Some(Dialer::start(portal, &*self.options.resolver, &self.reactor));
+    }
+
+    fn connected(&mut self, tcp: Tcp<R::Socket>) {
+        let mut bytes = [0; 64];
+        if let Err(error) = getrandom::fill(&mut bytes) {
+            self.connect_failed(Error::io(Step::Random, Some(tcp.peer), error.into()));
+            self.reactor.release(tcp.socket);
+            return;
+        }
+        self.tcp = Some(tcp);
+        let now = self.now();
+        self.connection.opened(&mut self.session, Entropy::new(bytes), now);
+    }
+
+    fn connect_failed(&mut self, cause: Error) {
+        self.cause = Some(cause);
+        let now = self.now();
+        self.session.connect_failed(now);
+    }
+}
+
+impl<R: Reactor> Engine<R> {
+    /// The error of a disk, with what is known of the end of the session.
+    pub fn disk_failure(&self, error: DiskError) -> Error {
+        match error {
+            DiskError::Lost(reason) => self.failure(reason),
+            DiskError::NotSubmitted(error) => self.refusal(error),
+            error => Error::Disk(error),
+        }
+    }
+}
+
+/// Waiting.
+impl<R: Reactor> Engine<R> {
+    /// The reactor.
+    pub const fn reactor(&self) -> &R {
+        &self.reactor
+    }
+
+    /// The connected socket: the loop waits until it is readable or writable, as [`wants`](Self::wants) says.
+    pub fn socket(&self) -> Option<&R::Socket> {
+        self.tcp.as_ref().map(|tcp| &tcp.socket)
+    }
+
+    /// Sockets that are being connected: the loop waits until one is writable.
+    pub fn dialing(&self) -> impl Iterator<Item = &R::Socket> {
+        self.dialer.iter().flat_map(Dialer::sockets)
+    }
+
+    /// Whether a name that was looked up has its answer, so that another [`turn`](Self::turn) is due. For loops whose waker works only while
+    /// they sleep.
+    pub fn has_resolved(&self) -> bool {
+        self.dialer.as_ref().is_some_and(Dialer::has_resolved)
+    }
+
+    /// Whether there is anything to wait for: a session that is not open, or at its end, waits for nothing.
+    pub const fn is_waiting(&self, wants: &Wants) -> bool {
+        self.tcp.is_some() || self.dialer.is_some() || wants.deadline.is_some()
+    }
+
+    /// What to wait for. `wants` is what the last [`turn`](Self::turn) returned; submitting and taking events may have changed it.
+    pub fn wants(&self, mut wants: Wants) -> Wants {
+        let connected = self.tcp.is_some() && self.connection.state() != ConnectionState::Closed;
+        if connected && !wants.again {
+            wants = self.connection.wants(&self.session);
+        }
+        let dialer = self.dialer.as_ref().and_then(Dialer::deadline);
+        wants.deadline = [wants.deadline, dialer].into_iter().flatten().min();
+        wants
+    }
+}
+
+/// The end of a task, as told by an event, if the event tells one.
+///
+/// ```
+/// use iscsi_core::{Event, LostReason, TaskId};
+/// let task = TaskId::from_bits(0x1_0000);
+/// let event = Event::TaskLost { task, reason: LostReason::Eof };
+/// assert_eq!(iscsi_runtime::task_end(event), Some((task, Err(LostReason::Eof))));
+/// ```
+pub fn task_end(event: Event<'_>) -> Option<(TaskId, Result<Completed, LostReason>)> {
+    match event {
+        Event::TaskDone { task, outcome, sense } => {
+            Some((task, Ok(Completed::new(outcome, sense))))
+        }
+        Event::TaskLost { task, reason } => Some((task, Err(reason))),
+        _ => None,
+    }
+}

@@ -1,0 +1,184 @@
+//! Where requests wait for the service of a session.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use crate::error::Error;
+use crate::notice::Notice;
+
+/// How many notices are kept; the oldest goes first.
+const NOTICES: usize = 32;
+
+/// Wakes whoever drives a service.
+///
+/// ```
+/// use std::thread;
+/// use iscsi_runtime::Wake;
+///
+/// #[derive(Debug)]
+/// struct Unpark(thread::Thread);
+///
+/// impl Wake for Unpark {
+///     fn wake(&self) {
+///         self.0.unpark();
+///     }
+/// }
+/// Unpark(thread::current()).wake();
+/// thread::park(); // returns at once
+/// ```
+pub trait Wake: core::fmt::Debug + Send + Sync {
+    /// Makes it turn again.
+    fn wake(&self);
+}
+
+impl<W: Wake + ?Sized> Wake for Arc<W> {
+    fn wake(&self) {
+        (**self).wake();
+    }
+}
+
+/// What handles and the service of a session share: requests `Q` in, notices and the end out. The lock is held for a push or a swap only,
+/// never while bytes move.
+///
+/// ```
+/// # #[derive(Debug)]
+/// # struct Unpark(std::thread::Thread);
+/// # impl iscsi_runtime::Wake for Unpark {
+/// #     fn wake(&self) {
+/// #         self.0.unpark();
+/// #     }
+/// # }
+/// use iscsi_runtime::Inbox;
+/// let inbox = Inbox::new(Unpark(std::thread::current()));
+/// inbox.push(["a request"]);
+/// let mut requests = Vec::new();
+/// let closing = inbox.swap(&mut requests);
+/// assert_eq!((requests, closing), (vec!["a request"], false));
+/// ```
+#[derive(Debug)]
+pub struct Inbox<Q, W> {
+    waker: W,
+    state: Mutex<State<Q>>,
+    ended: Condvar,
+}
+
+#[derive(Debug)]
+struct State<Q> {
+    requests: Vec<Q>,
+    notices: VecDeque<Notice>,
+    /// Nothing more is taken; what is under way goes on to its end.
+    closed: bool,
+    /// How the session ended, once the service is gone.
+    end: Option<Result<(), Error>>,
+    /// Futures that wait for the end.
+    waiting: Vec<Waker>,
+}
+
+impl<Q, W: Wake> Inbox<Q, W> {
+    /// An empty inbox; `waker` wakes the service.
+    pub const fn new(waker: W) -> Self {
+        let state = State {
+            requests: Vec::new(),
+            notices: VecDeque::new(),
+            closed: false,
+            end: None,
+            waiting: Vec::new(),
+        };
+        Self { waker, state: Mutex::new(state), ended: Condvar::new() }
+    }
+
+    /// What wakes the service.
+    pub const fn waker(&self) -> &W {
+        &self.waker
+    }
+
+    /// No code of a user runs under the lock, so a poisoned one is as good as any.
+    fn state(&self) -> MutexGuard<'_, State<Q>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands requests over, with one wake-up. After the end they are dropped, which answers them.
+    pub fn push(&self, requests: impl IntoIterator<Item = Q>) {
+        let mut state = self.state();
+        if state.closed {
+            drop(state);
+            requests.into_iter().for_each(drop);
+            return;
+        }
+        state.requests.extend(requests);
+        drop(state);
+        self.waker.wake();
+    }
+
+    /// Takes everything, leaving the (empty) memory of `into`. Returns whether nothing more will come.
+    pub fn swap(&self, into: &mut Vec<Q>) -> bool {
+        let mut state = self.state();
+        core::mem::swap(&mut state.requests, into);
+        state.closed
+    }
+
+    /// Whether there is something to take, or to end.
+    pub fn has_news(&self, closing: bool) -> bool {
+        let state = self.state();
+        !state.requests.is_empty() || state.closed != closing
+    }
+
+    /// Takes no more requests.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.waker.wake();
+    }
+
+    /// Keeps messages of the target for the application.
+    pub fn add_notices(&self, notices: &mut VecDeque<Notice>) {
+        if !notices.is_empty() {
+            let mut state = self.state();
+            state.notices.append(notices);
+            let excess = state.notices.len().saturating_sub(NOTICES);
+            state.notices.drain(..excess);
+        }
+    }
+
+    /// The oldest message of the target that was not taken.
+    pub fn take_notice(&self) -> Option<Notice> {
+        self.state().notices.pop_front()
+    }
+
+    /// The service is done: whatever is left is answered. Only the first end counts.
+    pub fn end(&self, result: Result<(), Error>) {
+        let mut state = self.state();
+        state.closed = true;
+        state.end.get_or_insert(result);
+        let left = core::mem::take(&mut state.requests);
+        let waiting = core::mem::take(&mut state.waiting);
+        drop(state);
+        drop(left);
+        self.ended.notify_all();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Blocks until the service has ended.
+    ///
+    /// # Errors
+    /// What the session ended with.
+    pub fn wait_for_end(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        loop {
+            if let Some(end) = &state.end {
+                return end.clone();
+            }
+            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// How the service has ended; if it has not, the waker is called when it does.
+    pub fn poll_end(&self, waker: &Waker) -> Option<Result<(), Error>> {
+        let mut state = self.state();
+        if state.end.is_none() && !state.waiting.iter().any(|other| other.will_wake(waker)) {
+            state.waiting.push(waker.clone());
+        }
+        state.end.clone()
+    }
+}

@@ -1,0 +1,213 @@
+//! The disks of a service.
+
+use alloc::collections::VecDeque;
+
+use iscsi_core::{Buffers, Lun, TaskId, Wants};
+use iscsi_disk::{
+    Disk, DiskConfig, DiskError, DiskEvent, DiskState, Geometry, Identity, RequestError, RequestId,
+};
+
+use super::request::{CommandJob, DiskJob, Front, Opened};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::reactor::Reactor;
+use crate::reply::Reply as _;
+use crate::table::Table;
+
+/// Names a disk of a [`Service`](super::Service).
+///
+/// ```
+/// fn first() -> iscsi_runtime::UnitId {
+///     iscsi_runtime::UnitId::FIRST
+/// }
+/// # first();
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UnitId(pub(super) usize);
+
+impl UnitId {
+    /// The disk that was added or opened first.
+    pub const FIRST: Self = Self(0);
+}
+
+/// The block layer of a logical unit that was started once.
+///
+/// ```
+/// fn size(unit: &iscsi_runtime::Unit) -> u64 {
+///     unit.geometry.capacity()
+/// }
+/// # let _ = size;
+/// ```
+#[derive(Debug)]
+pub struct Unit {
+    /// The disk.
+    pub disk: Box<Disk>,
+    /// What it was when it was opened.
+    pub identity: Identity,
+    /// Sizes, limits and abilities.
+    pub geometry: Geometry,
+}
+
+/// What a look at the disks brought.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Requests have ended since the last look at the backlog.
+    pub(super) freed: bool,
+    /// The geometry of this disk has changed.
+    pub(super) resized: Option<UnitId>,
+}
+
+/// A disk on the session.
+#[derive(Debug)]
+pub(super) struct DrivenUnit<F: Front> {
+    pub(super) disk: Box<Disk>,
+    /// `None` until it was started for the first time.
+    identity: Option<Identity>,
+    /// Who waits for that.
+    pub(super) opening: Option<F::Opened>,
+    /// Started again after a reconnect, it turned out to be another device: nothing is done with that.
+    changed: bool,
+    /// Requests beyond the disk's slots, oldest first.
+    pub(super) backlog: VecDeque<(iscsi_disk::Request, DiskJob<F>)>,
+    jobs: Table<RequestId, DiskJob<F>>,
+}
+
+impl<F: Front> DrivenUnit<F> {
+    pub(super) fn new(unit: Unit) -> Self {
+        Self {
+            disk: unit.disk,
+            identity: Some(unit.identity),
+            opening: None,
+            changed: false,
+            backlog: VecDeque::new(),
+            jobs: Table::new(),
+        }
+    }
+
+    /// A disk that has to be started.
+    pub(super) fn opening(capacity: usize, config: DiskConfig, reply: F::Opened) -> Self {
+        let mut disk = Disk::boxed(capacity, config);
+        // A new disk can be started.
+        let _ = disk.start();
+        Self {
+            disk,
+            identity: None,
+            opening: Some(reply),
+            changed: false,
+            backlog: VecDeque::new(),
+            jobs: Table::new(),
+        }
+    }
+
+    /// It could not be opened.
+    pub(super) fn is_dead(&self) -> bool {
+        self.identity.is_none() && self.opening.is_none() && self.disk.in_flight() == 0
+    }
+
+    /// At this logical unit is another device than the one that was opened: nobody's commands go there.
+    pub(super) fn is_lost(&self, lun: Lun) -> bool {
+        let changed = self.disk.state() == DiskState::Failed(DiskError::DeviceChanged);
+        (changed || self.changed) && self.disk.config().lun == lun
+    }
+
+    pub(super) fn geometry(&self) -> Option<&Geometry> {
+        self.disk.geometry()
+    }
+
+    /// After a new login by hand: a disk that has failed starts again.
+    pub(super) fn revive(&mut self) {
+        if self.identity.is_some() && matches!(self.disk.state(), DiskState::Failed(_)) {
+            // Refused while requests are left from before; the next reconnect tries again.
+            let _ = self.disk.start();
+        }
+    }
+
+    pub(super) fn submit(&mut self) {
+        if self.changed {
+            let error = Error::Disk(DiskError::DeviceChanged);
+            self.backlog.drain(..).for_each(|(_, job)| job.end(Err(error.clone())));
+        }
+        // What was asked for meanwhile is done once the disk has started again.
+        if self.disk.state() == DiskState::Starting {
+            return;
+        }
+        while let Some((request, job)) = self.backlog.pop_front() {
+            if !job.is_wanted() {
+                continue;
+            }
+            match self.disk.submit(request) {
+                Ok(id) => self.jobs.insert(id, job),
+                Err(RequestError::NoFreeRequest) => {
+                    self.backlog.push_front((request, job));
+                    return;
+                }
+                Err(error) => job.end(Err(error.into())),
+            }
+        }
+    }
+
+    /// Lets the disk submit commands and tells what has ended. True if it has submitted some.
+    pub(super) fn drive<R: Reactor>(
+        &mut self,
+        engine: &mut Engine<R>,
+        unit: UnitId,
+        news: &mut News,
+    ) -> bool {
+        let now = engine.now();
+        let submitted = self.disk.drive(&mut engine.session, now);
+        while let Some(event) = self.disk.poll_event() {
+            match event {
+                DiskEvent::Done { request, result } => {
+                    news.freed = true;
+                    if let Some(job) = self.jobs.remove(request) {
+                        job.end(result.map_err(|error| engine.disk_failure(error)));
+                    }
+                }
+                DiskEvent::GeometryChanged => news.resized = Some(unit),
+                DiskEvent::StateChanged(DiskState::Ready) => self.started(unit),
+                DiskEvent::StateChanged(DiskState::Failed(error)) => {
+                    if let Some(reply) = self.opening.take() {
+                        reply.send(Err(engine.disk_failure(error)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        submitted
+    }
+
+    fn started(&mut self, unit: UnitId) {
+        let (Some(&identity), Some(&geometry)) = (self.disk.identity(), self.disk.geometry())
+        else {
+            return;
+        };
+        let first = *self.identity.get_or_insert(identity);
+        self.changed = !identity.is_same_device(&first);
+        if let Some(reply) = self.opening.take() {
+            reply.send(Ok(Opened { unit, identity, geometry }));
+        }
+    }
+}
+
+/// Lends the memory of all that is under way: of commands, and of requests to disks.
+pub(super) fn lend<F: Front>(
+    units: &mut [DrivenUnit<F>],
+    jobs: &mut Table<TaskId, CommandJob<F>>,
+    mut turn: impl FnMut(&mut dyn Buffers) -> Wants,
+) -> Wants {
+    chain(units, jobs, &mut turn)
+}
+
+fn chain<F: Front>(
+    units: &mut [DrivenUnit<F>],
+    others: &mut dyn Buffers,
+    turn: &mut dyn FnMut(&mut dyn Buffers) -> Wants,
+) -> Wants {
+    match units.split_first_mut() {
+        None => turn(others),
+        Some((unit, rest)) => {
+            let mut buffers = unit.disk.buffers(&mut unit.jobs).or(others);
+            chain(rest, &mut buffers, turn)
+        }
+    }
+}
