@@ -653,6 +653,32 @@ fn writes_are_sent_again_from_the_start() {
     assert_eq!(rig.disk().bytes[8 * 512..][..4096], data);
 }
 
+/// The abort of a command that arrived damaged is for its number only; a loss before it is answered does not end the command.
+#[test]
+fn a_rejected_command_that_may_be_resent_outlives_a_loss() {
+    use iscsi_core::wire::RejectReason;
+    for (reason, again) in
+        [(RejectReason::DataDigestError, true), (RejectReason::InvalidPduField, false)]
+    {
+        let mut rig = logged_in(unverified(Recovery::FOREVER));
+        let task = read(&mut rig, 5, OnLoss::Reissue);
+        rig.run();
+        let header = *rig.target.received().last().unwrap();
+        rig.target.inbox.clear();
+        let reject = rig.target.reject(reason);
+        rig.send(reject, &header);
+        rig.target.expect_task_management();
+        cut(&mut rig);
+        assert_eq!(rig.lost(task), (!again).then_some(LostReason::Rejected(reason)));
+        rig.advance(2 * SECOND);
+        assert_eq!(lbas(&rig), if again { &[5][..] } else { &[] });
+        if again {
+            answer(&mut rig, 1);
+            assert!(rig.outcome(task).is_good());
+        }
+    }
+}
+
 #[test]
 fn retries_have_a_policy_worth_the_name() {
     use iscsi_core::ConfigError;

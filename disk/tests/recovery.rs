@@ -227,3 +227,24 @@ fn a_look_that_was_not_sent_yet_does_not_hold_the_verification_up() {
     let took = world.now.saturating_since(start);
     assert!(took < core::time::Duration::from_secs(5), "{took:?}");
 }
+
+/// Bits that flip in a command's data make a target without error recovery reject it.
+#[test]
+fn a_command_that_was_spoilt_on_its_way_is_issued_again() {
+    use iscsi_core::wire::RejectReason;
+    let mut world = World::new(Device::new(512, 64));
+    let data = vec![7; 512];
+    for _ in 0..3 {
+        world.target.reject = Some(RejectReason::DataDigestError);
+        let id = world.submit(Request::write(1024, 512), &data).unwrap();
+        world.wait(id).unwrap();
+    }
+    assert_eq!(world.target.aborts, 3);
+    assert_eq!(world.target.device.data[1024..1536], data);
+    // What the target cannot do is not asked for again.
+    world.target.reject = Some(RejectReason::CommandNotSupported);
+    let id = world.submit(Request::read(0, 512), &data).unwrap();
+    let error = world.wait(id).unwrap_err();
+    let reason = LostReason::Rejected(RejectReason::CommandNotSupported);
+    assert_eq!(error, DiskError::Lost(reason));
+}

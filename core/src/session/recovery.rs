@@ -529,6 +529,13 @@ impl Session {
                     again.push_back(&mut self.slots, index);
                 }
                 TaskState::Active => self.finish(index, TaskEnd::Lost(reason)),
+                // A command that the line had spoilt is aborted for its number only; as far as anybody knows it can be carried out.
+                TaskState::Aborting
+                    if recovers && self.was_spoilt(index) && self.may_reissue(index, reason) =>
+                {
+                    self.rearm(index);
+                    again.push_back(&mut self.slots, index);
+                }
                 TaskState::Aborting => {
                     let reason = self.slots[index].abort_reason;
                     self.finish(index, TaskEnd::Lost(reason));
@@ -544,6 +551,12 @@ impl Session {
         again.append(&mut self.slots, unsent);
         self.core.queue = again;
         self.core.live = 0;
+    }
+
+    /// The target has rejected a command that may be sent once more (RFC 7143 section 11.17.1).
+    fn was_spoilt(&self, index: u16) -> bool {
+        let reason = self.slots[index].abort_reason;
+        matches!(reason, LostReason::Rejected(reason) if reason.may_resend())
     }
 
     fn may_reissue(&self, index: u16, reason: LostReason) -> bool {

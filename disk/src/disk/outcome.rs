@@ -37,6 +37,10 @@ impl Trouble {
             LostReason::TaskManagement => {
                 Self { disposition: Disposition::RetryIfIdempotent, error }
             }
+            // It was spoilt on its way, or came at a bad time.
+            LostReason::Rejected(reason) if reason.may_resend() => {
+                Self { disposition: Disposition::RetryIfIdempotent, error }
+            }
             _ => Self::fatal(error),
         }
     }

@@ -7,9 +7,9 @@ use iscsi_core::driver::Transport;
 use iscsi_core::text::{Limits, Negotiation, Pairs, Phase, Role, SessionType, Writer};
 use iscsi_core::wire::{
     BHS_LEN, Completion, DataIn, InitiatorPdu, LoginOutcome, LoginProgress, LoginRequest,
-    LoginResponse, NopIn, NopInKind, NopOutKind, PduLengths, R2t, Residual, ScsiCommand,
-    ScsiResponse, ScsiResponseCode, ScsiStatus, Stage, TargetPdu, TaskManagementFunction,
-    TaskManagementResponse, TaskManagementResponseCode,
+    LoginResponse, NopIn, NopInKind, NopOutKind, PduLengths, R2t, Reject, RejectReason, Residual,
+    ScsiCommand, ScsiResponse, ScsiResponseCode, ScsiStatus, Stage, TargetPdu,
+    TaskManagementFunction, TaskManagementResponse, TaskManagementResponseCode,
 };
 use iscsi_core::{CmdSn, DataSn, InitiatorTaskTag, R2tSn, StatSn, TargetTransferTag};
 
@@ -43,6 +43,8 @@ pub(crate) struct Target {
     pub(crate) hold: bool,
     /// Chooses which command is executed next.
     pub(crate) seed: u64,
+    /// The next command is rejected for this reason, and not carried out.
+    pub(crate) reject: Option<RejectReason>,
     /// Aborts that were asked for.
     pub(crate) aborts: usize,
     pub(crate) window: u32,
@@ -60,6 +62,7 @@ impl Target {
             ready: Vec::new(),
             hold: false,
             seed: 0,
+            reject: None,
             aborts: 0,
             window: 64,
             stat_sn: 0,
@@ -247,6 +250,19 @@ impl Target {
         assert_eq!(command.cmd_sn, self.exp_cmd_sn);
         self.exp_cmd_sn = self.exp_cmd_sn.next();
         assert!(command.is_final, "no unsolicited Data-Out was agreed upon");
+        if let Some(reason) = self.reject.take() {
+            let mut header = [0; BHS_LEN];
+            command.emit(&mut header);
+            let reject = Reject {
+                reason,
+                data_segment_length: header.len() as u32,
+                stat_sn: self.next_stat_sn(),
+                exp_cmd_sn: self.exp_cmd_sn,
+                max_cmd_sn: self.max_cmd_sn(),
+                data_sn: DataSn(0),
+            };
+            return self.send(reject, &header);
+        }
         self.data_or_execution(Task { command: *command, out: data.to_vec(), r2t_sn: 0 });
     }
 
