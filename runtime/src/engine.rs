@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::time;
 
 use iscsi_core::auth::Entropy;
@@ -25,9 +26,6 @@ use crate::scsi::Completed;
 /// PDUs received in one turn. Small: new requests go out while the target still works on the older ones. With a large one both sides
 /// take turns at being idle.
 const BUDGET: usize = 8;
-
-/// Bytes read at once when they are many small answers: seven of 4 KiB, about what one turn takes.
-const SCRATCH: usize = 32 << 10;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -80,7 +78,8 @@ pub struct Engine<R: Reactor> {
     pub connection: Box<InlineConnection>,
     /// Messages of the target that nobody took, oldest first; [`NOTICES`](Self::NOTICES) are kept.
     pub notices: VecDeque<Notice>,
-    scratch: Box<RecvBuf>,
+    /// Bytes that were read and not taken.
+    scratch: Option<Box<RecvBuf>>,
     reactor: R,
     tcp: Option<Tcp<R::Socket>>,
     dialer: Option<Dialer<R::Socket>>,
@@ -109,7 +108,7 @@ impl<R: Reactor> Engine<R> {
             session,
             connection,
             notices: VecDeque::new(),
-            scratch: Box::new(RecvBuf::new([0; SCRATCH])),
+            scratch: None,
             reactor,
             tcp: None,
             dialer: None,
@@ -142,6 +141,14 @@ impl<R: Reactor> Engine<R> {
     /// The engine's time.
     pub fn now(&self) -> Instant {
         Instant::from_micros(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// A time of the engine on the system's clock.
+    pub fn system_time(&self, time: Instant) -> time::Instant {
+        // What does not fit is never reached.
+        let far = || self.origin + Duration::from_secs(u32::MAX.into());
+        let since = Duration::from_micros(time.as_micros());
+        self.origin.checked_add(since).unwrap_or_else(far)
     }
 
     /// Submits a command.
@@ -265,7 +272,7 @@ impl<R: Reactor> Engine<R> {
         {
             // There was no time to wait for, and perhaps a new stream at once; the loss is a step all the same.
             state = SessionState::Waiting(recovery.last);
-            wait = Some(core::time::Duration::ZERO);
+            wait = Some(Duration::ZERO);
         }
         watch(&SessionStep { state, was_logged_in, recovery, wait });
     }
@@ -275,8 +282,14 @@ impl<R: Reactor> Engine<R> {
             self.session.handle_timeout(now);
             return Wants { deadline: self.session.poll_timeout(), ..Wants::default() };
         };
+        let mut scratch = self.scratch.take().unwrap_or_else(|| self.reactor.lend_scratch());
         let (connection, session) = (&mut self.connection, &mut self.session);
-        match pump(connection, session, buffers, &mut self.scratch, &mut tcp.socket, now, BUDGET) {
+        let pumped = pump(connection, session, buffers, &mut scratch, &mut tcp.socket, now, BUDGET);
+        self.scratch = match scratch.is_empty() {
+            true => self.reactor.take_scratch(scratch),
+            false => Some(scratch),
+        };
+        match pumped {
             Ok(wants) => wants,
             Err(error) => {
                 self.cause = Some(Error::io(Step::Transfer, Some(tcp.peer), error));
@@ -326,7 +339,10 @@ impl<R: Reactor> Engine<R> {
         if let Some(tcp) = self.tcp.take() {
             self.reactor.release(tcp.socket);
         }
-        self.scratch.clear();
+        // Bytes of an old connection mean nothing to a new one.
+        if let Some(scratch) = &mut self.scratch {
+            scratch.clear();
+        }
     }
 
     fn dial(&mut self) {
@@ -397,7 +413,10 @@ impl<R: Reactor> Engine<R> {
     pub fn wants(&self, mut wants: Wants) -> Wants {
         let connected = self.tcp.is_some() && self.connection.state() != ConnectionState::Closed;
         if connected && !wants.again {
+            let before = wants;
             wants = self.connection.wants(&self.session);
+            // What has become possible since the turn is not announced where readiness is told once, at the edge.
+            wants.again |= wants.write && !before.write || wants.read && !before.read;
         }
         let dialer = self.dialer.as_ref().and_then(Dialer::deadline);
         wants.deadline = [wants.deadline, dialer].into_iter().flatten().min();

@@ -4,7 +4,7 @@ use core::fmt;
 use std::io;
 use std::net::TcpStream;
 
-use iscsi_core::driver::Transport;
+use iscsi_core::driver::{RecvBuf, Transport};
 
 /// How a runtime makes sockets its own, and how it is woken by helpers.
 ///
@@ -62,6 +62,19 @@ pub trait Reactor: fmt::Debug {
     /// # Errors
     /// What the system says.
     fn is_connected(socket: &Self::Socket) -> io::Result<bool>;
+
+    /// Lends a scratch for one turn of a session that has none: 32 KiB suit most.
+    ///
+    /// A session keeps it while bytes wait in it. A loop with many sessions has one for all that have none waiting, which stays in the
+    /// processor's cache.
+    fn lend_scratch(&mut self) -> Box<RecvBuf> {
+        Box::new(RecvBuf::new([0; 32 << 10]))
+    }
+
+    /// Takes a scratch back that is empty, or leaves it with the session.
+    fn take_scratch(&mut self, scratch: Box<RecvBuf>) -> Option<Box<RecvBuf>> {
+        Some(scratch)
+    }
 
     /// A function that makes the loop turn again, from any thread.
     fn waker(&self) -> Box<dyn Fn() + Send + Sync>;

@@ -252,6 +252,21 @@ pub enum Request<F: Front> {
     Status(F::Status),
 }
 
+impl<F: Front> Request<F> {
+    /// Answers a request to a session that is no more: [`Error::ShutDown`], with its memory. Answers that cannot be an error are dropped.
+    pub fn refuse(self) {
+        match self {
+            // Dropped, they answer.
+            Self::Execute(..) | Self::Disk(..) | Self::Status(_) => {}
+            Self::Open(_, reply) => reply.send(Err(Error::ShutDown)),
+            Self::TaskManagement(_, reply) => reply.send(Err(Error::ShutDown)),
+            Self::Connect(reply) | Self::ForceReconnect(reply) => reply.send(Err(Error::ShutDown)),
+            Self::Ping(reply) => reply.send(Err(Error::ShutDown)),
+            Self::Discover(_, reply) => reply.send(Err(Error::ShutDown)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use iscsi_core::{Lun, Transfer};

@@ -8,14 +8,13 @@ use std::vec::Vec;
 
 use core::time::Duration;
 
-use heapless::Vec as ShortVec;
 use iscsi_core::auth::Entropy;
 use iscsi_core::wire::AsyncEvent;
 use iscsi_core::{Instant, Portal, Wants};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::{MAX_CONNECTIONS, Observer, Request, SESSIONS, Server, ServerControl, ServerEvent};
+use super::{Observer, Request, Server, ServerControl, ServerEvent};
 use crate::conn::{EndReason, TargetConnection};
 use crate::driver::{RecvBuf, Transport, pump};
 use crate::nexus::NexusSlot;
@@ -100,12 +99,22 @@ impl Client {
 }
 
 pub(super) fn run(server: Server) -> io::Result<()> {
-    let Server { listener, config, mut disks, quirks, control, wake, observer, .. } = server;
+    let Server {
+        listener,
+        config,
+        mut disks,
+        quirks,
+        control,
+        wake,
+        observer,
+        max_connections,
+        ..
+    } = server;
     let mut units: Vec<LogicalUnit<'_>> = disks
         .iter_mut()
         .map(|served| LogicalUnit::new(served.number, served.disk.as_mut(), &served.serial))
         .collect();
-    let mut sessions = std::vec![NexusSlot::EMPTY; SESSIONS];
+    let mut sessions = std::vec![NexusSlot::EMPTY; max_connections];
     let mut target = Target::new(&config, &mut units, &mut sessions)
         .map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
     *target.quirks_mut() = quirks;
@@ -115,6 +124,7 @@ pub(super) fn run(server: Server) -> io::Result<()> {
         wake,
         observer,
         clients: Vec::new(),
+        max_connections,
         start: std::time::Instant::now(),
         listen_at: None,
         stop_at: None,
@@ -130,6 +140,7 @@ struct EventLoop {
     wake: UnixStream,
     observer: Option<Observer>,
     clients: Vec<Client>,
+    max_connections: usize,
     start: std::time::Instant,
     /// When the server ends even if connections are left.
     /// When connections are accepted again, after the system refused one.
@@ -176,16 +187,15 @@ impl EventLoop {
             tv_sec: timeout.as_secs() as i64,
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        let mut fds: ShortVec<PollFd<'_>, { MAX_CONNECTIONS + 2 }> = ShortVec::new();
-        // There is room for the two and all clients.
-        let _ = fds.push(PollFd::new(&self.wake, PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(2 + self.clients.len());
+        fds.push(PollFd::new(&self.wake, PollFlags::IN));
         let accepts = if pause.is_some() { PollFlags::empty() } else { PollFlags::IN };
-        let _ = fds.push(PollFd::new(&self.listener, accepts));
+        fds.push(PollFd::new(&self.listener, accepts));
         for client in &self.clients {
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::IN, client.wants.read);
             flags.set(PollFlags::OUT, client.wants.write);
-            let _ = fds.push(PollFd::new(&client.tcp.0, flags));
+            fds.push(PollFd::new(&client.tcp.0, flags));
         }
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -251,7 +261,7 @@ impl EventLoop {
                     return Ok(());
                 }
             };
-            if self.clients.len() >= MAX_CONNECTIONS {
+            if self.clients.len() >= self.max_connections {
                 continue;
             }
             let Ok(local) = stream.local_addr() else { continue };
@@ -320,5 +330,5 @@ struct Events {
     wake: bool,
     accept: bool,
     /// One for each client.
-    ready: ShortVec<bool, MAX_CONNECTIONS>,
+    ready: Vec<bool>,
 }

@@ -21,11 +21,8 @@ use crate::conn::EndReason;
 use crate::disk::Disk;
 use crate::quirks::Quirks;
 
-/// The most connections at once; more are closed as soon as they come.
+/// The most connections at once, unless [`Server::limit_connections`] says otherwise; more are closed as soon as they come.
 pub const MAX_CONNECTIONS: usize = 256;
-
-/// Sessions that can be logged in at once.
-const SESSIONS: usize = 128;
 
 /// A target that listens for initiators.
 ///
@@ -54,6 +51,7 @@ pub struct Server {
     control: ServerControl,
     wake: UnixStream,
     observer: Option<Observer>,
+    max_connections: usize,
 }
 
 struct ServedDisk {
@@ -136,7 +134,13 @@ impl Server {
             control: ServerControl(Arc::new(shared)),
             wake,
             observer: None,
+            max_connections: MAX_CONNECTIONS,
         })
+    }
+
+    /// The most connections at once, and the most sessions: [`MAX_CONNECTIONS`] unless set, at least one.
+    pub fn limit_connections(&mut self, most: usize) {
+        self.max_connections = most.max(1);
     }
 
     /// Serves `disk` as the next LUN, beginning with 0. Its serial number comes from the name of the target and the LUN.

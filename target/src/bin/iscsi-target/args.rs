@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use iscsi_core::IscsiName;
 use iscsi_core::text::Digests;
+use iscsi_target::server::MAX_CONNECTIONS;
 
 use crate::size::parse_size;
 
@@ -38,6 +39,7 @@ pub(crate) struct Args {
     pub(crate) chap: Option<Account>,
     pub(crate) mutual: Option<Account>,
     pub(crate) error_recovery_level: u8,
+    pub(crate) max_connections: usize,
     pub(crate) verbose: bool,
 }
 
@@ -86,6 +88,9 @@ impl Args {
             chap: account("chap", "secret-file"),
             mutual: account("mutual-user", "mutual-secret-file"),
             error_recovery_level: matches.get_one("error-recovery-level").copied().unwrap_or(0),
+            max_connections: matches
+                .get_one("max-connections")
+                .map_or(MAX_CONNECTIONS, |most: &u16| usize::from(*most)),
             verbose: matches.get_flag("verbose"),
         }
     }
@@ -211,6 +216,13 @@ fn command() -> Command {
                 .default_value("0")
                 .value_parser(value_parser!(u8).range(0..=1))
                 .help("The highest ErrorRecoveryLevel to agree to: 0, or 1 to mend damaged data"),
+        )
+        .arg(
+            Arg::new("max-connections")
+                .long("max-connections")
+                .value_name("NUMBER")
+                .value_parser(value_parser!(u16).range(1..))
+                .help("The most connections at once; 256 unless set"),
         )
         .arg(
             Arg::new("verbose")

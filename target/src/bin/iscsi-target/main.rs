@@ -46,6 +46,7 @@ fn run(args: Args) -> Result<(), Failure> {
             args.listen
         ))
     })?;
+    server.limit_connections(args.max_connections);
     for disk in &args.disks {
         match disk {
             DiskSpec::Ram(bytes) => {

@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+mod event;
+mod reactor;
+mod sessions;
+mod timers;
+
+pub use event::{DiskId, Event, OpenedDisk, SessionId};
+pub use iscsi_runtime::{
+    Answer, Attempt, BadRecord, Completed, ConnectError, DiscoveredTarget, Discovery, Error,
+    Failed, GaveUp, IoError, KeepAlive, LoginFailure, Notice, Options, Payload, Resolve, ScsiError,
+    SessionStep, Status, Step, SystemResolver, TcpOptions, UnitId, Watch,
+};
+pub use mio;
+pub use sessions::Sessions;

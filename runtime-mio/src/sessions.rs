@@ -1,0 +1,428 @@
+//! The sessions of one loop.
+
+use core::fmt;
+use core::time::Duration;
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use iscsi_core::url::IscsiUrl;
+use iscsi_core::{Command, Config, DiscoveryScope, IscsiName, Portal, TaskManagement};
+use iscsi_disk::{DiskConfig, Geometry};
+use iscsi_runtime::{
+    Engine, Error, Job, Options, OwnedCommand, Payload, Request, Service, Status, Step,
+    check_command, check_request,
+};
+use mio::{Registry, Token};
+
+use crate::event::{DiskId, Event, Events, Queue, SessionId, Tagged, is_empty, pop, push};
+use crate::reactor::{PollReactor, Scratches};
+use crate::timers::Timers;
+
+type Member<T> = Service<PollReactor, Events<T>>;
+
+/// A place for a session.
+struct Slot<T> {
+    generation: u64,
+    token: Token,
+    /// In the line of those that have something to do.
+    ready: bool,
+    /// The target has closed its side: behind the bytes that are there is the end of the stream.
+    ends: bool,
+    service: Option<Member<T>>,
+}
+
+/// Any number of sessions in a [`mio::Poll`] of yours. `T` is what you know requests by: each event brings it back.
+///
+/// Nothing here blocks, and nothing is done but in [`turn`](Self::turn), which gives each session that has something to do a fair share
+/// of time. The loop is yours:
+///
+/// ```no_run
+/// use iscsi_core::IscsiName;
+/// use iscsi_runtime_mio::{Event, Options, Sessions, mio};
+///
+/// let url = "iscsi://storage.example.com/iqn.2001-04.com.example:disk/1".parse()?;
+/// let mut poll = mio::Poll::new()?;
+/// let mut readiness = mio::Events::with_capacity(64);
+/// let mut sessions = Sessions::new(poll.registry())?;
+/// sessions.connect_disk(mio::Token(0), &url, IscsiName::new("iqn.2001-04.com.example:host")?, &Options::default(), "open")?;
+/// loop {
+///     sessions.turn();
+///     while let Some(event) = sessions.poll_event() {
+///         match event {
+///             Event::Opened { result, .. } => sessions.read_at(result?.disk, 0, vec![0; 4096], "read"),
+///             Event::Done { result, .. } => return Ok(println!("{:?}", result?)),
+///             _ => {}
+///         }
+///     }
+///     poll.poll(&mut readiness, sessions.timeout())?;
+///     for event in &readiness {
+///         let _is_ours = sessions.handle(event);
+///     }
+/// }
+/// # #[expect(unreachable_code)]
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+pub struct Sessions<T = u64> {
+    registry: Arc<Registry>,
+    slots: Vec<Slot<T>>,
+    free: Vec<usize>,
+    tokens: HashMap<Token, usize>,
+    ready: VecDeque<usize>,
+    timers: Timers,
+    scratches: Scratches,
+    events: Queue<T>,
+}
+
+impl<T> fmt::Debug for Sessions<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tokens: Vec<_> = self.tokens.keys().collect();
+        f.debug_struct("Sessions").field("tokens", &tokens).finish_non_exhaustive()
+    }
+}
+
+/// Sessions come and go.
+impl<T> Sessions<T> {
+    /// None yet.
+    ///
+    /// # Errors
+    /// What the system says of a second handle to the registry.
+    pub fn new(registry: &Registry) -> io::Result<Self> {
+        Ok(Self {
+            registry: Arc::new(registry.try_clone()?),
+            slots: Vec::new(),
+            free: Vec::new(),
+            tokens: HashMap::new(),
+            ready: VecDeque::new(),
+            timers: Timers::default(),
+            scratches: Scratches::default(),
+            events: Queue::default(),
+        })
+    }
+
+    /// Connects a new session, whose sockets are all registered under `token`: those of the first connection, and those of every later
+    /// one. [`Event::Connected`] tells how it ended.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if another session has the token, [`Error::Submit`] if the session does not take the configuration.
+    pub fn connect(
+        &mut self,
+        token: Token,
+        config: Config,
+        portal: Portal,
+        options: &Options,
+        tag: T,
+    ) -> Result<SessionId, Error> {
+        if self.tokens.contains_key(&token) {
+            let error = io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!("token {} belongs to another session", token.0),
+            );
+            return Err(Error::io(Step::Wait, None, error));
+        }
+        let reactor = PollReactor::new(self.registry.clone(), token, self.scratches.clone());
+        let service = Service::new(Engine::new(config, options, reactor)?, portal);
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                self.slots.push(Slot {
+                    generation: 0,
+                    token,
+                    ready: false,
+                    ends: false,
+                    service: None,
+                });
+                self.slots.len() - 1
+            }
+        };
+        let generation = match self.slots.get_mut(index) {
+            Some(slot) => {
+                slot.token = token;
+                slot.service = Some(service);
+                slot.generation
+            }
+            None => 0,
+        };
+        self.tokens.insert(token, index);
+        let session = SessionId { index, generation };
+        let reply = self.tagged(session, tag);
+        self.ask(session, Request::Connect(reply));
+        Ok(session)
+    }
+
+    /// Connects to the target of a URL and opens its logical unit: [`Event::Opened`] tells how both ended.
+    ///
+    /// # Errors
+    /// Those of [`connect`](Self::connect); [`Error::Credentials`] or [`Error::Config`] if the URL's values do not fit together.
+    pub fn connect_disk(
+        &mut self,
+        token: Token,
+        url: &IscsiUrl,
+        name: IscsiName,
+        options: &Options,
+        tag: T,
+    ) -> Result<SessionId, Error>
+    where
+        T: Clone,
+    {
+        let config = url.config(name)?.build()?;
+        let session = self.connect(token, config, url.portal.clone(), options, tag.clone())?;
+        self.open(session, DiskConfig::new(url.lun), tag);
+        Ok(session)
+    }
+
+    /// Finishes what is under way, logs out and closes the connection; [`Event::Closed`] is the last that is heard of the session. What waits
+    /// for a connection that is lost waits for the time of the recovery policy, or not at all if that has no end.
+    pub fn close(&mut self, session: SessionId) {
+        if let Some(service) = self.service_mut(session) {
+            service.close();
+            self.wake(session.index);
+        }
+    }
+
+    /// Closes the connection at once. What is under way ends with [`Error::ShutDown`]; there is no [`Event::Closed`].
+    pub fn remove(&mut self, session: SessionId) {
+        if self.service(session).is_some() {
+            self.vacate(session.index);
+        }
+    }
+
+    fn vacate(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        // Dropped, it answers everything.
+        slot.service = None;
+        slot.generation += 1;
+        self.tokens.remove(&slot.token);
+        self.free.push(index);
+        self.timers.set(index, None);
+    }
+
+    fn service(&self, session: SessionId) -> Option<&Member<T>> {
+        let slot = self.slots.get(session.index)?;
+        slot.service.as_ref().filter(|_| slot.generation == session.generation)
+    }
+
+    fn service_mut(&mut self, session: SessionId) -> Option<&mut Member<T>> {
+        let slot = self.slots.get_mut(session.index)?;
+        slot.service.as_mut().filter(|_| slot.generation == session.generation)
+    }
+
+    fn tagged(&self, session: SessionId, tag: T) -> Tagged<T> {
+        Tagged { session, tag, queue: self.events.clone() }
+    }
+}
+
+/// The loop.
+impl<T> Sessions<T> {
+    /// Takes note of what the poll has told. Returns whether it was about a session.
+    pub fn handle(&mut self, event: &mio::event::Event) -> bool {
+        let Some(&index) = self.tokens.get(&event.token()) else { return false };
+        if let Some(slot) = self.slots.get_mut(index)
+            && let Some(service) = &slot.service
+        {
+            let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+            let writable = event.is_writable() || event.is_write_closed() || event.is_error();
+            service.engine().reactor().readiness().add(readable, writable);
+            slot.ends |= event.is_read_closed();
+        }
+        self.wake(index);
+        true
+    }
+
+    fn wake(&mut self, index: usize) {
+        if let Some(slot) = self.slots.get_mut(index)
+            && !core::mem::replace(&mut slot.ready, true)
+        {
+            self.ready.push_back(index);
+        }
+    }
+
+    /// Gives each session that has something to do its share: sends, receives, acts on deadlines. Then take the events.
+    ///
+    /// Sessions with more to do come again in the next turn; between turns the loop looks after everything else.
+    pub fn turn(&mut self) {
+        let now = Instant::now();
+        while let Some(index) = self.timers.take_due(now) {
+            self.wake(index);
+        }
+        for _ in 0..self.ready.len() {
+            let Some(index) = self.ready.pop_front() else { return };
+            self.serve(index);
+        }
+    }
+
+    fn serve(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        slot.ready = false;
+        let session = SessionId { index, generation: slot.generation };
+        let Some(service) = &mut slot.service else { return };
+        let turn = service.turn();
+        while let Some(notice) = service.take_notice() {
+            push(&self.events, Event::Notice { session, notice });
+        }
+        if let Some(unit) = service.take_resized()
+            && let Some(&geometry) = service.geometry(unit)
+        {
+            let disk = DiskId { session, unit };
+            push(&self.events, Event::Resized { disk, geometry });
+        }
+        if let Some(result) = turn.end {
+            self.vacate(index);
+            push(&self.events, Event::Closed { session, result });
+            return;
+        }
+        let deadline = turn.wants.deadline.map(|time| service.engine().system_time(time));
+        self.timers.set(index, deadline);
+        if turn.wants.again {
+            self.wake(index);
+        } else if core::mem::take(&mut slot.ends) {
+            // The end was announced together with the bytes before it, and not read with them.
+            service.engine().reactor().readiness().add(true, false);
+            self.wake(index);
+        }
+    }
+
+    /// For how long the loop may wait: not at all if a session has something to do or an event was not taken, else until the next deadline;
+    /// `None` for ever.
+    pub fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() || !is_empty(&self.events) {
+            return Some(Duration::ZERO);
+        }
+        self.timers.next().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// The next thing that has happened.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event<T>> {
+        pop(&self.events)
+    }
+}
+
+/// Requests. Each has its event, with the tag it was given; what is beyond a session's depth waits in line, with its memory. A session that is
+/// not there any more answers with [`Error::ShutDown`].
+impl<T> Sessions<T> {
+    fn ask(&mut self, session: SessionId, request: Request<Events<T>>) {
+        match self.service_mut(session) {
+            Some(service) => {
+                service.accept(request);
+                self.wake(session.index);
+            }
+            None => request.refuse(),
+        }
+    }
+
+    /// Opens a logical unit of a session as a block device: [`Event::Opened`]. A session may have several.
+    pub fn open(&mut self, session: SessionId, config: DiskConfig, tag: T) {
+        let reply = self.tagged(session, tag);
+        self.ask(session, Request::Open(config, reply));
+    }
+
+    /// Fills `data` from this offset of a disk in bytes: [`Event::Done`].
+    pub fn read_at(&mut self, disk: DiskId, offset: u64, data: Vec<u8>, tag: T) {
+        let request = iscsi_disk::Request::read(offset, data.len() as u64);
+        self.request(disk, request, Payload::In(data), tag);
+    }
+
+    /// Writes `data` at this offset of a disk in bytes: [`Event::Done`].
+    pub fn write_at(&mut self, disk: DiskId, offset: u64, data: Vec<u8>, tag: T) {
+        let request = iscsi_disk::Request::write(offset, data.len() as u64);
+        self.request(disk, request, Payload::Out(data), tag);
+    }
+
+    /// Makes everything durable whose write has ended: [`Event::Done`].
+    pub fn flush(&mut self, disk: DiskId, tag: T) {
+        self.request(disk, iscsi_disk::Request::flush(), Payload::None, tag);
+    }
+
+    /// Carries out any request to a disk: [`Event::Done`]. Requests that are under way together take effect in any order.
+    pub fn request(
+        &mut self,
+        disk: DiskId,
+        request: iscsi_disk::Request,
+        payload: Payload,
+        tag: T,
+    ) {
+        let refusal = check_request(&request, &payload).err();
+        let job = Job::new(payload, self.tagged(disk.session, tag));
+        match refusal {
+            Some(error) => job.end(Err(error)),
+            None => self.ask(disk.session, Request::Disk(disk.unit, request, job)),
+        }
+    }
+
+    /// Executes a SCSI command: [`Event::Executed`].
+    pub fn execute(&mut self, session: SessionId, command: &Command<'_>, payload: Payload, tag: T) {
+        let refusal = check_command(command, &payload).err();
+        let job = Job::new(payload, self.tagged(session, tag));
+        match refusal {
+            Some(error) => job.end(Err(error)),
+            None => self.ask(session, Request::Execute(OwnedCommand::new(command), job)),
+        }
+    }
+
+    /// Asks the target for a task management function: [`Event::TaskManagement`].
+    pub fn task_management(&mut self, session: SessionId, function: TaskManagement, tag: T) {
+        let reply = self.tagged(session, tag);
+        self.ask(session, Request::TaskManagement(function, reply));
+    }
+
+    /// Asks the target for a sign of life: [`Event::Pong`].
+    pub fn ping(&mut self, session: SessionId, tag: T) {
+        let reply = self.tagged(session, tag);
+        self.ask(session, Request::Ping(reply));
+    }
+
+    /// Asks which targets there are, and where: [`Event::Discovered`]. In a normal session only for its own target.
+    pub fn discover(&mut self, session: SessionId, scope: DiscoveryScope<'_>, tag: T) {
+        let reply = self.tagged(session, tag);
+        self.ask(session, Request::Discover(scope.into(), reply));
+    }
+
+    /// Logs in again after the session has failed: [`Event::Connected`]. If it is on its way back by itself, it does not wait for the end of its
+    /// delay.
+    pub fn reconnect(&mut self, session: SessionId, tag: T) {
+        let reply = self.tagged(session, tag);
+        self.ask(session, Request::Connect(reply));
+    }
+
+    /// Drops the connection and makes a new one: [`Event::Connected`]. What is under way goes on afterwards or ends, as after any other loss.
+    pub fn force_reconnect(&mut self, session: SessionId, tag: T) {
+        let reply = self.tagged(session, tag);
+        self.ask(session, Request::ForceReconnect(reply));
+    }
+}
+
+/// Getters.
+impl<T> Sessions<T> {
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The token of a session.
+    pub fn token(&self, session: SessionId) -> Option<Token> {
+        self.service(session)?;
+        self.slots.get(session.index).map(|slot| slot.token)
+    }
+
+    /// How a session stands.
+    pub fn status(&self, session: SessionId) -> Option<Status> {
+        self.service(session).map(Service::status)
+    }
+
+    /// The session itself: names, identifiers, command window.
+    pub fn session(&self, session: SessionId) -> Option<&iscsi_core::Session> {
+        self.service(session).map(|service| &*service.engine().session)
+    }
+
+    /// Sizes, limits and abilities of a disk, as last told by the device.
+    pub fn geometry(&self, disk: DiskId) -> Option<&Geometry> {
+        self.service(disk.session)?.geometry(disk.unit)
+    }
+}
