@@ -653,6 +653,28 @@ fn writes_are_sent_again_from_the_start() {
     assert_eq!(rig.disk().bytes[8 * 512..][..4096], data);
 }
 
+#[test]
+fn an_attempt_that_fails_when_the_time_is_over_is_not_the_reason() {
+    let policy = Recovery { retry: Retry::For(5 * SECOND), ..Recovery::FOREVER };
+    let mut rig = logged_in(unverified(policy));
+    let task = read(&mut rig, 0, OnLoss::Reissue);
+    rig.run();
+    cut(&mut rig);
+    let late = rig.clock.now() + 6 * SECOND;
+    let session = &mut rig.driver.session;
+    session.retry_now(rig.clock.now()).unwrap();
+    let status = session.recovery().unwrap();
+    session.handle_timeout(status.next_attempt.unwrap_or_else(|| rig.clock.now()));
+    assert_eq!(session.state(), SessionState::Connecting);
+    session.connect_failed(late);
+    let over = LostReason::TimedOut(Timer::Recovery);
+    assert_eq!(session.state(), SessionState::Failed(over));
+    assert_eq!(session.recovery().unwrap().last, LostReason::ConnectFailed);
+    rig.driver.touch();
+    rig.run();
+    assert_eq!(rig.lost(task), Some(over));
+}
+
 /// The abort of a command that arrived damaged is for its number only; a loss before it is answered does not end the command.
 #[test]
 fn a_rejected_command_that_may_be_resent_outlives_a_loss() {

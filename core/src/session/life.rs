@@ -211,7 +211,9 @@ impl Session {
         };
         // A session that is on its way out does not come back.
         let leaving = by_agreement && ours || self.core.logout.is_some_and(|logout| logout.asked);
-        let recovers = !leaving && self.recovers_from(reason, now);
+        let comes_back = if leaving { Err(reason) } else { self.recovers_from(reason, now) };
+        let recovers = comes_back.is_ok();
+        let reason = comes_back.err().unwrap_or(reason);
         self.core.connect = None;
         self.core.connect_wanted = false;
         self.core.aborts_wanted = false;

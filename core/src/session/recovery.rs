@@ -377,7 +377,11 @@ impl Session {
     }
 
     /// Whether the session comes back after this loss. Takes note of the loss if it does.
-    pub(super) fn recovers_from(&mut self, reason: LostReason, now: Instant) -> bool {
+    pub(super) fn recovers_from(
+        &mut self,
+        reason: LostReason,
+        now: Instant,
+    ) -> Result<(), LostReason> {
         let policy = *self.core.config.recovery();
         let recovering = &mut self.core.recovering;
         let stood = recovering.in_use.take().map(|since| now.saturating_since(since));
@@ -397,11 +401,15 @@ impl Session {
         }
         let may_retry = policy.retry != Retry::Never || reason == LostReason::Reconnect;
         if !recovering.established || is_final(reason) || !may_retry {
-            return false;
+            return Err(reason);
         }
         let loss = Loss { since: now, first: reason, last: reason, attempts: 0 };
         recovering.loss.get_or_insert(loss).last = reason;
-        self.gives_up().is_none_or(|at| now < at)
+        match self.gives_up() {
+            // The last attempt has failed just when the time was over.
+            Some(at) if at <= now => Err(LostReason::TimedOut(Timer::Recovery)),
+            _ => Ok(()),
+        }
     }
 
     fn gives_up(&self) -> Option<Instant> {
