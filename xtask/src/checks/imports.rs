@@ -20,6 +20,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("iscsi-tools", &["iscsi-*"]),
     ("iscsi-fault-proxy", &[]),
     ("iscsi-conformance", &["iscsi-core", "iscsi-scsi", "iscsi-disk"]),
+    ("iscsi-parity", &["iscsi-*"]),
     ("iscsi-bench*", &["iscsi-*"]),
     ("iscsi-fuzz*", &["iscsi-*"]),
     ("xtask", &[]),
