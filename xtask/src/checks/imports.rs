@@ -19,6 +19,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("iscsi-tools", &["iscsi-*"]),
     ("iscsi-fault-proxy", &[]),
     ("iscsi-conformance", &["iscsi-core", "iscsi-scsi", "iscsi-disk"]),
+    ("iscsi-loops", &["iscsi-core", "iscsi-scsi", "iscsi-target"]),
     ("iscsi-bench*", &["iscsi-*"]),
     ("iscsi-fuzz*", &["iscsi-*"]),
     ("xtask", &[]),
