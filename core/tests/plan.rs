@@ -96,22 +96,21 @@ impl Pair {
         let lent: &dyn Buffers = if self.data_digest { &self.memory } else { &NoBuffers };
         let mut out = vec![TransmitRun::default(); runs];
         let n = self.connection.transmit_plan(&mut self.session, lent, &mut out, self.now);
-        let mut bytes = Vec::new();
-        for run in &out[..n] {
-            let before = bytes.len();
-            match *run {
-                TransmitRun::Own(own) => {
-                    bytes.extend_from_slice(self.connection.own_bytes(own, &self.session));
-                }
-                TransmitRun::Task { task, offset, len } => {
-                    let (at, len) = (offset as usize, len as usize);
-                    bytes.extend_from_slice(&self.memory.write(task)[at..at + len]);
-                }
-            }
-            assert_eq!(bytes.len() - before, run.size() as usize);
-            assert_ne!(run.size(), 0);
-        }
+        let sizes: Vec<u32> = out[..n].iter().map(|run| run.size()).collect();
+        let bytes = self.fetch(&out[..n]);
+        assert!(!sizes.contains(&0) && sizes.iter().sum::<u32>() as usize == bytes.len());
         bytes
+    }
+
+    /// The bytes that runs name.
+    fn fetch(&self, runs: &[TransmitRun]) -> Vec<u8> {
+        let fetched = runs.iter().flat_map(|run| match *run {
+            TransmitRun::Own(own) => self.connection.own_bytes(own, &self.session),
+            TransmitRun::Task { task, offset, len } => {
+                &self.memory.write(task)[offset as usize..][..len as usize]
+            }
+        });
+        fetched.copied().collect()
     }
 
     /// Sends at most `budget` bytes.
@@ -445,27 +444,26 @@ fn a_digest_needs_the_memory_when_a_pdu_is_frozen() {
 /// A kernel that takes what was named while the target answers already: nothing named changes before it is reported.
 #[test]
 fn what_was_named_stays_until_it_is_reported() {
-    let config = Rig::config().immediate_data(true).build().unwrap();
-    let mut pair = Pair::new(Way::Plans, config, Limits::DEFAULT, usize::MAX, 1);
+    let config = Rig::config().immediate_data(false).initial_r2t(false).first_burst_length(2048);
+    let limits = Limits { max_recv_data_segment_length: 512, ..Limits::DEFAULT };
+    let mut pair = Pair::new(Way::Plans, config.build().unwrap(), limits, usize::MAX, 1);
     let cdb: Vec<u8> = (0..64).collect();
-    let task = pair.submit(&cdb, Transfer::Out(512), &[5; 512]);
-    let mut runs = [TransmitRun::default(); 8];
+    let task = pair.submit(&cdb, Transfer::Out(2048), &pattern(2048, 5));
+    let mut runs = [TransmitRun::default(); 32];
     let n = pair.connection.transmit_plan(&mut pair.session, &NoBuffers, &mut runs, pair.now);
-    assert_eq!(n, 3);
-    let under_way = pair.planned(8);
-    pair.target.receive(&under_way);
+    // Header and additional header segment, then four times header and data.
+    assert_eq!(n, 2 + 4 * 2);
+    let under_way = pair.fetch(&runs[..n]);
+    // The target has enough of it early.
+    pair.target.receive(&under_way[..48 + 52]);
     let (command, _) = pair.target.expect_command();
     let check = Completion { status: ScsiStatus::CheckCondition, ..Completion::GOOD };
     let response = pair.target.response(&command, check);
     pair.target.send(response, &[&[0, 100][..], &[0xff; 100]].concat());
     assert!(pair.receive(usize::MAX));
     pair.submit(&[1; 64], Transfer::None, &[]);
-    let own = |pair: &Pair, run| match run {
-        TransmitRun::Own(own) => pair.connection.own_bytes(own, &pair.session).to_vec(),
-        TransmitRun::Task { .. } => pair.memory.write(task).to_vec(),
-    };
-    let fetched: Vec<u8> = runs[..n].iter().flat_map(|run| own(&pair, *run)).collect();
-    assert!(fetched == under_way);
+    assert!(pair.fetch(&runs[..n]) == under_way);
+    assert!(pair.planned(32).starts_with(&under_way));
     // The task ends once its memory is free.
     assert!(pair.session.poll_event().is_none());
     pair.connection.transmitted(under_way.len(), &mut pair.session);
@@ -483,4 +481,126 @@ fn a_closed_connection_plans_nothing() {
     pair.connection.received(600, &mut pair.session, &mut NoBuffers, pair.now);
     pair.listen();
     assert!(pair.told.iter().any(|told| matches!(told, Told::Lost { task: t, .. } if *t == task)));
+}
+
+/// A send and a receive under way in a kernel, which moves bytes at any time between start and completion.
+#[derive(Default)]
+struct Kernel {
+    send: Option<(Vec<TransmitRun>, Vec<u8>)>,
+    recv: Option<RecvPlan>,
+}
+
+impl Pair {
+    /// Starts what is planned and completes some of it. True if something was under way or happened.
+    fn late_turn(&mut self, kernel: &mut Kernel) -> bool {
+        let lent: &dyn Buffers = if self.data_digest { &self.memory } else { &NoBuffers };
+        if kernel.send.is_none() {
+            let mut runs = vec![TransmitRun::default(); 1 + self.split.below(60) as usize];
+            let n = self.connection.transmit_plan(&mut self.session, lent, &mut runs, self.now);
+            runs.truncate(n);
+            let bytes = self.fetch(&runs);
+            kernel.send = (n > 0).then_some((runs, bytes));
+        }
+        if kernel.recv.is_none() {
+            self.connection.go_on(&mut self.session, self.now);
+            let plan = self.connection.recv_plan(&self.session);
+            kernel.recv = (plan != RecvPlan::Nothing).then_some(plan);
+        }
+        if self.split.below(3) == 0
+            && let Some((runs, bytes)) = kernel.send.take()
+        {
+            assert!(self.fetch(&runs) == bytes, "what is under way has changed");
+            let n = 1 + self.split.below(bytes.len() as u64) as usize;
+            self.target.receive(&bytes[..n]);
+            self.connection.transmitted(n, &mut self.session);
+        }
+        self.input.extend(self.target.take_output());
+        if self.split.below(3) == 0
+            && !self.input.is_empty()
+            && let Some(plan) = kernel.recv.take()
+        {
+            assert_eq!(self.connection.recv_plan(&self.session), plan);
+            let input = core::mem::take(&mut self.input);
+            let n = self.place(&input);
+            self.input.extend_from_slice(&input[n..]);
+        }
+        self.connection.handle_timeout(&mut self.session, self.now);
+        let before = self.told.len();
+        let told = self.listen();
+        for task in self.told[before..].iter().filter_map(Told::task) {
+            let names = |run: &TransmitRun| matches!(run, TransmitRun::Task { task: named, .. } if *named == task);
+            let sending = kernel.send.as_ref().is_some_and(|(runs, _)| runs.iter().any(names));
+            let receiving =
+                matches!(kernel.recv, Some(RecvPlan::Task { task: named, .. }) if named == task);
+            assert!(!sending && !receiving, "{task:?} has ended, and its memory is in use");
+        }
+        let waits = self.connection.wants(&self.session).write;
+        told || waits || kernel.send.is_some() || !self.input.is_empty()
+    }
+}
+
+/// Operations that take their time, while tasks are submitted, aborted and answered.
+#[test]
+fn operations_may_complete_late() {
+    let first = Rng::from_env(0).seed();
+    let mut aborted = 0;
+    for seed in first..first + 48 {
+        let mut rng = Rng::new(seed);
+        let digests = if seed & 1 == 0 { Digests::NONE } else { Digests::CRC32C };
+        let config = Rig::config()
+            .data_digest(digests)
+            .immediate_data(seed & 2 != 0)
+            .initial_r2t(seed & 4 != 0)
+            .build()
+            .unwrap();
+        let limits = Limits { max_recv_data_segment_length: 3000, ..Limits::DEFAULT };
+        let mut pair = Pair::new(Way::Plans, config, limits, 5000, seed);
+        let mut service = Service::new(Disk::new(1024));
+        service.segment = 4000;
+        service.burst = 10_000;
+        let before = service.disk.bytes.clone();
+        pair.target.service = Some(service);
+        // Data of an aborted write may still come.
+        pair.target.checks = false;
+        let (mut kernel, mut tasks) = (Kernel::default(), Vec::new());
+        for step in 0..6000 {
+            if step % 25 == 0 && step < 1000 {
+                let n = tasks.len() as u32;
+                let (lba, blocks) = (n % 2 * 512 + n * 12, 1 + rng.below(12) as u16);
+                let (len, at) = (u32::from(blocks) * 512, lba as usize * 512);
+                let task = if n.is_multiple_of(2) {
+                    pair.submit(&Disk::read10(lba, blocks), Transfer::In(len), &[])
+                } else {
+                    let out = pattern(len as usize, n as u8);
+                    pair.submit(&Disk::write10(lba, blocks), Transfer::Out(len), &out)
+                };
+                tasks.push((task, at));
+            }
+            if step < 1000 && rng.below(15) == 0 {
+                let last = tasks.len() - 1;
+                let (task, _) = tasks[last.saturating_sub(rng.below(3) as usize)];
+                let _ = pair.session.abort(task, pair.now);
+            }
+            if !pair.late_turn(&mut kernel) && step > 1000 {
+                break;
+            }
+        }
+        assert_eq!(pair.session.state(), SessionState::LoggedIn, "seed {seed}");
+        for complaint in &pair.target.complaints {
+            assert!(complaint.contains("not under way"), "seed {seed}: {complaint}");
+        }
+        let disk = &pair.target.service.as_ref().unwrap().disk.bytes;
+        for (task, at) in &tasks {
+            let ends = pair.told.iter().filter(|told| told.task() == Some(*task)).count();
+            assert_eq!(ends, 1, "seed {seed}: {task:?}");
+            if !pair.is_good(*task) {
+                aborted += 1;
+                continue;
+            }
+            let (read, written) = (pair.memory.read(*task), pair.memory.write(*task));
+            assert!(read == &before[*at..at + read.len()], "seed {seed}: {task:?}");
+            assert!(written == &disk[*at..at + written.len()], "seed {seed}: {task:?}");
+        }
+    }
+    assert!((100..1000).contains(&aborted), "{aborted} of {} did not end well", 48 * 40);
 }
