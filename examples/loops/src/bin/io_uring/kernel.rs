@@ -29,6 +29,12 @@ pub(crate) struct Kernel {
 impl Kernel {
     pub(crate) fn new() -> io::Result<&'static mut Self> {
         let (ring, parts, under_way) = (IoUring::new(4)?, Default::default(), [false; 2]);
+        if !ring.params().is_feature_ext_arg() {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "it cannot wait with a timeout",
+            ));
+        }
         Ok(Box::leak(Box::new(Self { ring, parts, under_way })))
     }
 
