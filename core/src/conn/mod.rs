@@ -5,6 +5,7 @@ mod control;
 mod dispatch;
 mod gaps;
 mod login;
+mod plan;
 mod recovery;
 mod ring;
 mod rx;
@@ -16,6 +17,7 @@ use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 
 pub use asynchronous::AsyncNotice;
+pub use plan::{OwnBytes, RecvPlan, TransmitRun};
 pub use recovery::Recovered;
 pub use text::{DiscoveryItem, DiscoveryScope};
 

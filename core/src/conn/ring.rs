@@ -3,6 +3,7 @@
 //! A PDU enters the ring when there is a chance to send it; from then on its bytes do not change, however often they are
 //! looked at and in however many pieces they leave. Payload stays in the application's memory.
 
+use super::plan::{OwnBytes, OwnPlace, TransmitRun};
 use crate::buffers::Buffers;
 use crate::digest::{Crc32c, to_wire};
 use crate::session::{Slots, TaskId, TaskSlot};
@@ -163,10 +164,19 @@ impl Ring {
         let mut tail_len = padding;
         if self.data_digest && draft.body_len > 0 {
             let mut crc = Crc32c::new();
-            each_run(draft.body, 0, draft.body_len, control, buffers, |run| {
-                crc.update(run);
-                true
-            })?;
+            match draft.body {
+                Body::None => {}
+                Body::Control { at } => {
+                    let text = control.get(usize::from(at)..).unwrap_or_default();
+                    crc.update(text.get(..draft.body_len as usize).ok_or(NoBuffer)?);
+                }
+                Body::Task { task, at } => {
+                    each_run(task, at, draft.body_len, buffers, |run| {
+                        crc.update(run);
+                        true
+                    })?;
+                }
+            }
             crc.update(&[0; 3][..padding]);
             let digest = to_wire(crc.finish());
             tail[padding..padding + DIGEST].copy_from_slice(&digest);
@@ -215,14 +225,56 @@ impl Ring {
         buffers: &'a (impl Buffers + ?Sized),
         out: &mut [&'a [u8]],
     ) -> usize {
-        let mut gather = Gather { out, len: 0, skip: self.sent as usize };
+        let mut slices = Slices { out, len: 0, buffers };
+        self.walk(slots, control, &mut slices);
+        slices.len
+    }
+
+    /// Names the bytes that are next to send, as many runs as fit into `out`. Returns the number of runs.
+    pub(crate) fn plan(
+        &self,
+        slots: &Slots<[TaskSlot]>,
+        control: &[u8],
+        out: &mut [TransmitRun],
+    ) -> usize {
+        let mut names = Names { out, len: 0 };
+        self.walk(slots, control, &mut names);
+        names.len
+    }
+
+    #[inline]
+    fn walk<'a>(
+        &'a self,
+        slots: &'a Slots<[TaskSlot]>,
+        control: &'a [u8],
+        show: &mut impl Show<'a>,
+    ) {
+        let mut walk = Walk { show, skip: self.sent as usize };
         for n in 0..self.len {
-            let frozen = &self.ring[self.position(n)];
-            if frozen.total > 0 && gather.pdu(frozen, slots, control, buffers) != Ok(true) {
+            let position = self.position(n);
+            let frozen = &self.ring[position];
+            if frozen.total > 0 && !walk.pdu(frozen, position as u8, slots, control) {
                 break;
             }
         }
-        gather.len
+    }
+
+    /// The bytes of the connection's own that a run names; none for a name that is stale.
+    #[inline]
+    pub(crate) fn own<'a>(
+        &'a self,
+        own: OwnBytes,
+        slots: &'a Slots<[TaskSlot]>,
+        control: &'a [u8],
+    ) -> &'a [u8] {
+        let place = match own.place {
+            OwnPlace::Head(n) => self.ring.get(usize::from(n)).map(|frozen| &frozen.head[..]),
+            OwnPlace::Tail(n) => self.ring.get(usize::from(n)).map(|frozen| &frozen.tail[..]),
+            OwnPlace::Ahs(task) => slots.get(usize::from(task)).map(|slot| &slot.aux[..]),
+            OwnPlace::Text => Some(control),
+        };
+        let from = usize::from(own.from);
+        place.and_then(|bytes| bytes.get(from..from + usize::from(own.len))).unwrap_or_default()
     }
 
     /// All PDUs are about to be shown.
@@ -289,94 +341,139 @@ impl Ring {
     }
 }
 
-/// Calls `each` for the runs of a data segment from its byte `from` on, until it returns false.
-fn each_run<'a>(
-    body: Body,
-    from: u32,
-    len: u32,
-    control: &'a [u8],
-    buffers: &'a (impl Buffers + ?Sized),
-    mut each: impl FnMut(&'a [u8]) -> bool,
-) -> Result<(), NoBuffer> {
-    match body {
-        Body::None => {}
-        Body::Control { at } => {
-            let at = usize::from(at);
-            each(control.get(at + from as usize..at + len as usize).ok_or(NoBuffer)?);
-        }
-        Body::Task { task, at } => {
-            let mut done = from;
-            while done < len {
-                let run = buffers.data_out(task, at + done, len - done);
-                // A longer run than asked for is cut, an empty one cannot be sent.
-                let run = run.get(..(len - done) as usize).unwrap_or(run);
-                if run.is_empty() {
-                    return Err(NoBuffer);
-                }
-                done += run.len() as u32;
-                if !each(run) {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(())
+/// Takes runs one after the other, as long as it returns true.
+trait Show<'a> {
+    /// Bytes of the connection's own: `bytes` are those from `from` on in `place`.
+    fn own(&mut self, place: OwnPlace, from: usize, bytes: &'a [u8]) -> bool;
+    fn task(&mut self, task: TaskId, offset: u32, len: u32) -> bool;
 }
 
-/// Collects runs, leaving out the first `skip` bytes.
-struct Gather<'o, 'a> {
+/// Collects runs as slices.
+struct Slices<'o, 'a, B: ?Sized> {
     out: &'o mut [&'a [u8]],
     len: usize,
+    buffers: &'a B,
+}
+
+impl<'a, B: Buffers + ?Sized> Show<'a> for Slices<'_, 'a, B> {
+    #[inline]
+    fn own(&mut self, _place: OwnPlace, _from: usize, bytes: &'a [u8]) -> bool {
+        let Some(place) = self.out.get_mut(self.len) else { return false };
+        *place = bytes;
+        self.len += 1;
+        true
+    }
+
+    #[inline]
+    fn task(&mut self, task: TaskId, offset: u32, len: u32) -> bool {
+        each_run(task, offset, len, self.buffers, |run| self.own(OwnPlace::Text, 0, run))
+            == Ok(true)
+    }
+}
+
+/// Collects runs as data.
+struct Names<'o> {
+    out: &'o mut [TransmitRun],
+    len: usize,
+}
+
+impl Names<'_> {
+    fn put(&mut self, run: TransmitRun) -> bool {
+        let Some(place) = self.out.get_mut(self.len) else { return false };
+        *place = run;
+        self.len += 1;
+        true
+    }
+}
+
+impl<'a> Show<'a> for Names<'_> {
+    fn own(&mut self, place: OwnPlace, from: usize, bytes: &'a [u8]) -> bool {
+        let (from, len) = (from as u16, bytes.len() as u16);
+        self.put(TransmitRun::Own(OwnBytes { place, from, len }))
+    }
+
+    fn task(&mut self, task: TaskId, offset: u32, len: u32) -> bool {
+        self.put(TransmitRun::Task { task, offset, len })
+    }
+}
+
+/// Goes through PDUs, leaving out the first `skip` bytes.
+struct Walk<'s, S> {
+    show: &'s mut S,
     skip: usize,
 }
 
-impl<'a> Gather<'_, 'a> {
-    /// Adds a run; false if there is no room for more.
+impl<'a, S: Show<'a>> Walk<'_, S> {
     #[inline]
-    fn put(&mut self, run: &'a [u8]) -> bool {
-        if self.skip >= run.len() {
-            self.skip -= run.len();
+    fn own(&mut self, place: OwnPlace, from: usize, bytes: &'a [u8]) -> bool {
+        let skip = self.skip;
+        if skip >= bytes.len() {
+            self.skip -= bytes.len();
             return true;
         }
-        match self.out.get_mut(self.len) {
-            Some(place) => {
-                *place = &run[self.skip..];
-                self.skip = 0;
-                self.len += 1;
-                true
-            }
-            None => false,
-        }
+        self.skip = 0;
+        self.show.own(place, from + skip, &bytes[skip..])
     }
 
+    #[inline]
     fn pdu(
         &mut self,
         frozen: &'a Frozen,
+        position: u8,
         slots: &'a Slots<[TaskSlot]>,
         control: &'a [u8],
-        buffers: &'a (impl Buffers + ?Sized),
-    ) -> Result<bool, NoBuffer> {
+    ) -> bool {
+        let head = OwnPlace::Head(position);
         let head_end = if frozen.header_digest { BHS_LEN + DIGEST } else { BHS_LEN };
         let header = if frozen.ahs_len == 0 {
-            self.put(&frozen.head[..head_end])
+            self.own(head, 0, &frozen.head[..head_end])
         } else {
             let ahs = slots.get(usize::from(frozen.task)).map_or(&[][..], |slot| {
                 slot.aux.get(..usize::from(frozen.ahs_len)).unwrap_or_default()
             });
-            self.put(&frozen.head[..BHS_LEN])
-                && self.put(ahs)
-                && self.put(&frozen.head[BHS_LEN..head_end])
+            self.own(head, 0, &frozen.head[..BHS_LEN])
+                && self.own(OwnPlace::Ahs(frozen.task), 0, ahs)
+                && self.own(head, BHS_LEN, &frozen.head[BHS_LEN..head_end])
         };
-        if !header {
+        header
+            && match frozen.body {
+                Body::None => true,
+                Body::Control { at } => {
+                    let at = usize::from(at);
+                    let text = control.get(at..at + frozen.body_len as usize);
+                    text.is_some_and(|text| self.own(OwnPlace::Text, at, text))
+                }
+                Body::Task { task, at } => {
+                    let from = self.skip.min(frozen.body_len as usize);
+                    self.skip -= from;
+                    let len = frozen.body_len - from as u32;
+                    len == 0 || self.show.task(task, at + from as u32, len)
+                }
+            }
+            && self.own(OwnPlace::Tail(position), 0, &frozen.tail[..usize::from(frozen.tail_len)])
+    }
+}
+
+/// Calls `each` for the runs of a task's memory, until it returns false; the result is what it returned last.
+fn each_run<'a>(
+    task: TaskId,
+    at: u32,
+    len: u32,
+    buffers: &'a (impl Buffers + ?Sized),
+    mut each: impl FnMut(&'a [u8]) -> bool,
+) -> Result<bool, NoBuffer> {
+    let mut done = 0;
+    while done < len {
+        let run = buffers.data_out(task, at + done, len - done);
+        // A longer run than asked for is cut, an empty one cannot be sent.
+        let run = run.get(..(len - done) as usize).unwrap_or(run);
+        if run.is_empty() {
+            return Err(NoBuffer);
+        }
+        done += run.len() as u32;
+        if !each(run) {
             return Ok(false);
         }
-        let mut room = true;
-        let from = frozen.body_len.min(u32::try_from(self.skip).unwrap_or(u32::MAX));
-        self.skip -= from as usize;
-        each_run(frozen.body, from, frozen.body_len, control, buffers, |run| {
-            room = self.put(run);
-            room
-        })?;
-        Ok(room && self.put(&frozen.tail[..usize::from(frozen.tail_len)]))
     }
+    Ok(true)
 }

@@ -4,6 +4,7 @@
 //! ([`Connection::recv_space`]) and is told how many were put there ([`Connection::received`]); taking bytes from a scratch
 //! ([`Connection::receive`]) is a loop over the two.
 
+use super::plan::RecvPlan;
 use super::{Connection, ConnectionState, Direction, RECEIVE_AREA};
 use crate::Instant;
 use crate::buffers::Buffers;
@@ -159,47 +160,68 @@ impl Connection {
         session: &Session,
         buffers: &'a mut (impl Buffers + ?Sized),
     ) -> &'a mut [u8] {
-        if self.core.state == ConnectionState::Closed || session.is_disconnected() {
-            return &mut [];
-        }
-        let rx = &mut self.core.rx;
-        match rx.phase {
-            Phase::Held => &mut [],
-            Phase::Header => {
-                let len = rx.header_len();
-                rx.header.get_mut(usize::from(rx.got)..len).unwrap_or_default()
+        match self.recv_plan(session) {
+            RecvPlan::Nothing => &mut [],
+            RecvPlan::Own { len } => self.own_space(len as usize),
+            RecvPlan::Task { task, offset, len } => {
+                let run = buffers.data_in(task, offset, len);
+                let len = run.len().min(len as usize);
+                &mut run[..len]
             }
-            Phase::Trailer => rx
-                .trailer
-                .get_mut(usize::from(rx.got)..usize::from(rx.trailer_len))
-                .unwrap_or_default(),
+            RecvPlan::Discard { len } => {
+                let sink = &mut self.core.rx.sink;
+                let len = sink.len().min(len as usize);
+                &mut sink[..len]
+            }
+        }
+    }
+
+    /// The same as plain data, see [`RecvPlan`].
+    #[inline]
+    pub fn recv_plan(&self, session: &Session) -> RecvPlan {
+        if self.core.state == ConnectionState::Closed || session.is_disconnected() {
+            return RecvPlan::Nothing;
+        }
+        let rx = &self.core.rx;
+        let own = |len: usize| RecvPlan::Own { len: len as u32 };
+        match rx.phase {
+            Phase::Held => RecvPlan::Nothing,
+            Phase::Header => own(rx.header_len().saturating_sub(usize::from(rx.got))),
+            Phase::Trailer => own(usize::from(rx.trailer_len.saturating_sub(rx.got))),
             Phase::Data => {
                 let left = rx.segment - rx.at;
-                let most = left as usize;
                 match rx.place {
-                    Place::Task { task, at }
-                        if session.slots.live(task).is_some_and(|slot| !slot.revoked) =>
-                    {
-                        let run = buffers.data_in(task, at + rx.at, left);
-                        let len = run.len().min(most);
-                        &mut run[..len]
+                    Place::Task { task, at } if session.is_lent(task) => {
+                        RecvPlan::Task { task, offset: at + rx.at, len: left }
                     }
-                    Place::Control { at } => {
-                        let from = usize::from(at) + rx.at as usize;
-                        self.control.get_mut(from..from + most).unwrap_or_default()
-                    }
+                    Place::Control { .. } => own(left as usize),
                     Place::Stage if (rx.at as usize) < STAGE => {
-                        let from = rx.at as usize;
-                        let to = STAGE.min(from + most);
-                        &mut rx.stage[from..to]
+                        own((STAGE - rx.at as usize).min(left as usize))
                     }
+                    // What nobody wants has to be seen for the digest all the same.
+                    _ if rx.data_digest => own(rx.sink.len().min(left as usize)),
                     Place::Task { .. } | Place::Stage | Place::Nowhere => {
-                        let len = rx.sink.len().min(most);
-                        &mut rx.sink[..len]
+                        RecvPlan::Discard { len: left }
                     }
                 }
             }
         }
+    }
+
+    /// Where the next bytes go that are the connection's own.
+    fn own_space(&mut self, len: usize) -> &mut [u8] {
+        let rx = &mut self.core.rx;
+        let at = rx.at as usize;
+        let (place, from) = match (rx.phase, rx.place) {
+            (Phase::Header | Phase::Held, _) => (&mut rx.header[..], usize::from(rx.got)),
+            (Phase::Trailer, _) => (&mut rx.trailer[..], usize::from(rx.got)),
+            (Phase::Data, Place::Control { at: start }) => {
+                (&mut self.control, usize::from(start) + at)
+            }
+            (Phase::Data, Place::Stage) if at < STAGE => (&mut rx.stage[..], at),
+            (Phase::Data, _) => (&mut rx.sink[..], 0),
+        };
+        place.get_mut(from..from + len).unwrap_or_default()
     }
 
     /// Whether a task's data segment of at least `threshold` bytes is being received: what remains of it is better read straight into
@@ -209,8 +231,7 @@ impl Connection {
         let rx = &self.core.rx;
         match (rx.phase, rx.place) {
             (Phase::Data, Place::Task { task, .. }) => {
-                rx.segment as usize >= threshold
-                    && session.slots.live(task).is_some_and(|slot| !slot.revoked)
+                rx.segment as usize >= threshold && session.is_lent(task)
             }
             _ => false,
         }

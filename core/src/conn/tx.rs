@@ -1,6 +1,7 @@
 //! Sending: which PDU is next, and freezing it.
 
 use super::control::Ping;
+use super::plan::TransmitRun;
 use super::recovery::Due;
 use super::ring::{Body, Draft, NoBuffer, RING};
 use super::{Connection, ConnectionState, Direction};
@@ -57,16 +58,48 @@ impl Connection {
         out: &mut [&'a [u8]],
         now: Instant,
     ) -> usize {
-        // The one fault of the application: it owes bytes and does not lend them.
         if self.close_if_abandoned(session) {
             return 0;
         }
+        // The one fault of the application: it owes bytes and does not lend them.
         if self.fill(session, buffers, now).is_err() || self.core.ring.front_missing(buffers) {
             self.fail(LostReason::NoBuffer, session, now);
         }
+        self.show(session, now);
+        self.core.ring.view(&session.slots, self.transmit_area(), buffers, out)
+    }
+
+    /// The same as plain data: puts runs that are named instead of lent into `out`, in order, and returns how many. There are at most five for
+    /// each PDU; a plan of fewer is merely shorter.
+    ///
+    /// What is named stays as it is until [`transmitted`](Self::transmitted) is called: a send may be under way meanwhile, but only one. A
+    /// connection that closes ends its tasks: close the stream and wait for the send before an end event is taken as leave to use the memory
+    /// again.
+    ///
+    /// With DataDigest the digest is computed when a PDU enters the ring: `buffers` must then lend the bytes. Without, nothing is asked of
+    /// `buffers`, and [`NoBuffers`](crate::NoBuffers) will do. If the application does not have the bytes, it ends the connection with
+    /// [`closed`](Self::closed).
+    pub fn transmit_plan(
+        &mut self,
+        session: &mut Session,
+        buffers: &dyn Buffers,
+        out: &mut [TransmitRun],
+        now: Instant,
+    ) -> usize {
+        if self.close_if_abandoned(session) {
+            return 0;
+        }
+        if self.fill(session, buffers, now).is_err() {
+            self.fail(LostReason::NoBuffer, session, now);
+        }
+        self.show(session, now);
+        self.core.ring.plan(&session.slots, self.transmit_area(), out)
+    }
+
+    /// What is in the ring is about to be shown, and must go out.
+    fn show(&mut self, session: &Session, now: Instant) {
         self.watch_sending(session, now);
         self.core.ring.show();
-        self.core.ring.view(&session.slots, self.transmit_area(), buffers, out)
     }
 
     /// `n` bytes of what was shown went out; 0 if none could be sent.

@@ -302,6 +302,12 @@ impl Session {
 
 /// What the connection asks.
 impl Session {
+    /// The task runs, and its memory was not taken away.
+    #[inline]
+    pub(crate) fn is_lent(&self, task: TaskId) -> bool {
+        self.slots.live(task).is_some_and(|slot| !slot.revoked)
+    }
+
     /// The session has no use for a connection that is open.
     pub(crate) const fn is_disconnected(&self) -> bool {
         !matches!(

@@ -21,6 +21,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("iscsi-fault-proxy", &[]),
     ("iscsi-conformance", &["iscsi-core", "iscsi-scsi", "iscsi-disk"]),
     ("iscsi-parity", &["iscsi-*"]),
+    ("iscsi-loops", &["iscsi-core", "iscsi-scsi", "iscsi-target"]),
     ("iscsi-bench*", &["iscsi-*"]),
     ("iscsi-fuzz*", &["iscsi-*"]),
     ("xtask", &[]),
