@@ -22,6 +22,7 @@ mod features;
 mod interop;
 mod process;
 mod sim;
+mod toolchain;
 mod workspace;
 
 use std::process::ExitCode;
