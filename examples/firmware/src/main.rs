@@ -11,8 +11,9 @@ mod failure;
 use board::clock::Clock;
 use board::ethernet::Ethernet;
 use board::host::{self, CommandLine, hprintln};
-use board::network::{Memory, Network};
+use board::network::{Memory, NO_SOCKETS, Network, Sockets};
 use core::net::IpAddr;
+use core::time::Duration;
 use cortex_m_rt::entry;
 use failure::Failure;
 use iscsi_core::auth::{Chap, Entropy, Secret};
@@ -38,6 +39,14 @@ const PART: usize = BLOCKS_PER_READ * BLOCK;
 
 /// PDUs that are taken before the network has its turn.
 const BUDGET: usize = 8;
+/// For each step of the session; the rest is as usual.
+const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(5),
+    login: Duration::from_secs(5),
+    command: Some(Duration::from_secs(10)),
+    logout: Duration::from_secs(5),
+    ..Timeouts::DEFAULT
+};
 /// For everything, from the link to the last byte.
 const LIMIT_MILLIS: u64 = 60_000;
 /// For the last segments of the TCP connection.
@@ -53,10 +62,11 @@ fn main() -> ! {
     static mut CONNECTION: Connection<[u8; RECEIVE_AREA + TEXT_TO_SEND]> = Connection::new();
     static mut SCRATCH: RecvBuf<[u8; 1024]> = RecvBuf::new([0; 1024]);
     static mut BLOCKS: [u8; READS * PART] = [0; READS * PART];
+    static mut SOCKETS: Sockets = NO_SOCKETS;
     static mut MEMORY: Memory = Memory::new();
 
     let initiator = Initiator { session: SESSION, connection: CONNECTION, scratch: SCRATCH };
-    match run(initiator, BLOCKS, MEMORY) {
+    match run(initiator, BLOCKS, (SOCKETS, MEMORY)) {
         Ok(()) => {
             hprintln!("PASSED: {} blocks are right", BLOCKS.len() / BLOCK);
             host::exit(true)
@@ -78,7 +88,7 @@ struct Initiator {
 fn run(
     initiator: Initiator,
     blocks: &mut [u8],
-    memory: &'static mut Memory,
+    memory: (&'static mut Sockets, &'static mut Memory),
 ) -> Result<(), Failure> {
     let peripherals = cortex_m::Peripherals::take().ok_or(Failure::Board)?;
     let mut clock = Clock::start(peripherals.SYST);
@@ -113,7 +123,7 @@ fn configuration(secret: Secret) -> Result<Config, Failure> {
         .header_digest(Digests::CRC32C)
         .data_digest(Digests::CRC32C)
         .max_recv_data_segment_length(PART as u32)
-        .timeouts(Timeouts::DEFAULT)
+        .timeouts(TIMEOUTS)
         .build()
         .map_err(|_| Failure::Configuration)
 }

@@ -28,22 +28,23 @@ pub const RECEIVE_BUFFER: usize = 4096;
 /// Bytes that may be under way from it.
 pub const SEND_BUFFER: usize = 2048;
 
-/// What the network needs besides itself: the memory of its one socket.
+/// The place of the network's one socket. Apart from [`Memory`], all of which is zero and takes no flash.
+pub type Sockets = [SocketStorage<'static>; 1];
+
+/// No socket yet.
+pub const NO_SOCKETS: Sockets = [SocketStorage::EMPTY];
+
+/// The buffers of the network's one socket.
 #[derive(Debug)]
 pub struct Memory {
     receive: [u8; RECEIVE_BUFFER],
     send: [u8; SEND_BUFFER],
-    sockets: [SocketStorage<'static>; 1],
 }
 
 impl Memory {
     /// For a static.
     pub const fn new() -> Self {
-        Self {
-            receive: [0; RECEIVE_BUFFER],
-            send: [0; SEND_BUFFER],
-            sockets: [SocketStorage::EMPTY],
-        }
+        Self { receive: [0; RECEIVE_BUFFER], send: [0; SEND_BUFFER] }
     }
 }
 
@@ -64,7 +65,12 @@ pub struct Network {
 
 impl Network {
     /// Addresses and routes. `seed` chooses ports and the first sequence numbers: it has to differ from start to start.
-    pub fn new(mut device: Ethernet, memory: &'static mut Memory, seed: u64, millis: u64) -> Self {
+    pub fn new(
+        mut device: Ethernet,
+        (sockets, memory): (&'static mut Sockets, &'static mut Memory),
+        seed: u64,
+        millis: u64,
+    ) -> Self {
         let mut config = Config::new(EthernetAddress(device.address()).into());
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut device, at(millis));
@@ -79,7 +85,7 @@ impl Network {
         );
         socket.set_nagle_enabled(false);
         socket.set_timeout(Some(TCP_TIMEOUT));
-        let mut sockets = SocketSet::new(&mut memory.sockets[..]);
+        let mut sockets = SocketSet::new(&mut sockets[..]);
         let tcp = sockets.add(socket);
         Self { device, interface, sockets, tcp, local_port: 49_152 + (seed % 16_384) as u16 }
     }

@@ -7,7 +7,7 @@
 use board::clock::Clock;
 use board::ethernet::Ethernet;
 use board::host::{self, CommandLine, hprintln};
-use board::network::{Memory, Network};
+use board::network::{Memory, NO_SOCKETS, Network, Sockets};
 use core::net::SocketAddrV4;
 use cortex_m_rt::entry;
 
@@ -15,9 +15,10 @@ const LIMIT_MILLIS: u64 = 60_000;
 
 #[entry]
 fn main() -> ! {
+    static mut SOCKETS: Sockets = NO_SOCKETS;
     static mut MEMORY: Memory = Memory::new();
 
-    match run(MEMORY) {
+    match run((SOCKETS, MEMORY)) {
         Ok(byte) => {
             hprintln!("PASSED: {:#04x}", byte);
             host::exit(true)
@@ -29,7 +30,7 @@ fn main() -> ! {
     }
 }
 
-fn run(memory: &'static mut Memory) -> Result<u8, &'static str> {
+fn run(memory: (&'static mut Sockets, &'static mut Memory)) -> Result<u8, &'static str> {
     let peripherals = cortex_m::Peripherals::take().ok_or("the board's devices are in use")?;
     let mut clock = Clock::start(peripherals.SYST);
     let command_line = CommandLine::get();
