@@ -3,6 +3,7 @@
 use super::Outcome;
 use crate::checks;
 use crate::features::{powerset, without_std};
+use crate::firmware;
 use crate::process::{Failure, run_cargo};
 use crate::toolchain::install_target;
 use crate::workspace::{Package, Workspace};
@@ -48,6 +49,10 @@ pub(crate) const STEPS: &[Step] = &[
         cargo_step(workspace, &["run", "--quiet", "-p", "iscsi-target", "--example", "no_alloc"])
     }),
     step("corpus", "the fuzz corpus replayed", corpus),
+    step("firmware", "the firmware in an emulator against the target", firmware::check),
+    step("firmware-size", "the engine on a microcontroller is as large as recorded", |workspace| {
+        firmware::size::check(workspace)
+    }),
     Step {
         name: "test",
         about: "README's test command",
