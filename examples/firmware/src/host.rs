@@ -5,7 +5,7 @@ use core::panic::PanicInfo;
 
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
 pub use cortex_m_semihosting::hprintln;
-use cortex_m_semihosting::{nr, syscall};
+use cortex_m_semihosting::{nr, syscall1};
 
 /// Longest command line that is taken.
 const MAX_COMMAND_LINE: usize = 128;
@@ -29,12 +29,12 @@ impl CommandLine {
     /// Asks the debugger. Empty if it has none, or a longer one than [`MAX_COMMAND_LINE`] bytes.
     pub fn get() -> Self {
         let mut text = [0; MAX_COMMAND_LINE];
-        let block = Block { text: text.as_mut_ptr().cast(), len: text.len() };
+        let mut block = Block { text: text.as_mut_ptr().cast(), len: text.len() };
         // SAFETY: the operation takes a block of this layout, writes `len` bytes to `text` at most, and `len` itself. Both
         // live until it has returned. The assembler instruction counts as access to all memory, so that the compiler
         // reads both anew.
         #[expect(unsafe_code, reason = "there is no safe wrapper for this operation")]
-        let result = unsafe { syscall(nr::GET_CMDLINE, &block) };
+        let result = unsafe { syscall1(nr::GET_CMDLINE, (&raw mut block).expose_provenance()) };
         let len = if result == 0 { terminated_len(&text) } else { 0 };
         Self { text, len }
     }

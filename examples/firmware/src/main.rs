@@ -7,6 +7,9 @@
 #![no_main]
 
 mod failure;
+mod reads;
+mod seed;
+mod transport;
 
 use board::clock::Clock;
 use board::ethernet::Ethernet;
@@ -16,26 +19,22 @@ use core::net::IpAddr;
 use core::time::Duration;
 use cortex_m_rt::entry;
 use failure::Failure;
-use iscsi_core::auth::{Chap, Entropy, Secret};
+use iscsi_core::auth::{Chap, Secret};
 use iscsi_core::config::Timeouts;
 use iscsi_core::digest::DigestKind;
-use iscsi_core::driver::{RecvBuf, Transport, pump};
+use iscsi_core::driver::{RecvBuf, pump};
 use iscsi_core::text::Digests;
 use iscsi_core::{
-    Action, Buffers, Command, Config, Connection, Event, InlineSession, Instant, IscsiName, Lun,
-    Portal, RECEIVE_AREA, Session, SessionState, TaskId, Transfer,
+    Action, Config, Connection, Event, InlineSession, Instant, IscsiName, Portal, RECEIVE_AREA,
+    Session, SessionState,
 };
-use smoltcp::socket::tcp::{RecvError, SendError, Socket};
+use reads::{BLOCK, PART, READS, Reads};
+use seed::Seed;
+use transport::Tcp;
 
 const INITIATOR: &str = "iqn.2001-04.com.example:firmware";
 const TARGET: &str = "iqn.2001-04.com.example:iscsi-target";
 const USER: &str = "firmware";
-
-const BLOCK: usize = 512;
-/// Commands that are under way at once, and the blocks that each of them reads.
-const READS: usize = 4;
-const BLOCKS_PER_READ: usize = 4;
-const PART: usize = BLOCKS_PER_READ * BLOCK;
 
 /// PDUs that are taken before the network has its turn.
 const BUDGET: usize = 8;
@@ -105,14 +104,14 @@ fn run(
     session.configure(configuration(secret)?)?;
     session.open(portal, now(&mut clock))?;
     hprintln!("logs in to {} at {}", TARGET, session.portal().ok_or(Failure::Portal)?);
-    let mut reads = Reads { blocks, tasks: [None; READS] };
+    let mut reads = Reads::new(blocks);
     // They wait in the session until it is logged in.
     reads.submit(session, now(&mut clock))?;
 
     let result = serve(initiator, &mut network, &mut clock, &mut reads, &mut seed);
     say_farewell(&mut network, &mut clock);
     result?;
-    check(reads.blocks)
+    reads.check()
 }
 
 fn configuration(secret: Secret) -> Result<Config, Failure> {
@@ -212,135 +211,11 @@ fn handle_events(
                 let key = sense.get(2).map_or(0, |byte| byte & 0xf);
                 return Err(Failure::Read { status: outcome.status(), key });
             }
-            Event::TaskLost { .. } | Event::StateChanged(_) => {}
+            Event::TaskLost { reason, .. } => return Err(Failure::Session(reason)),
             _ => {}
         }
     }
     Ok(false)
-}
-
-/// The four reads and the memory that is lent to them.
-struct Reads<'a> {
-    blocks: &'a mut [u8],
-    tasks: [Option<TaskId>; READS],
-}
-
-impl Reads<'_> {
-    fn submit(&mut self, session: &mut Session, now: Instant) -> Result<(), Failure> {
-        for (i, task) in self.tasks.iter_mut().enumerate() {
-            let block = (i * BLOCKS_PER_READ) as u8;
-            let read10 = [0x28, 0, 0, 0, 0, block, 0, 0, BLOCKS_PER_READ as u8, 0];
-            let command = Command::new(Lun::ZERO, &read10, Transfer::In(PART as u32));
-            *task = Some(session.submit(&command, now)?);
-        }
-        Ok(())
-    }
-
-    fn done(&mut self, task: TaskId) {
-        for place in self.tasks.iter_mut().filter(|place| **place == Some(task)) {
-            *place = None;
-        }
-    }
-
-    fn all_done(&self) -> bool {
-        self.tasks.iter().all(Option::is_none)
-    }
-}
-
-impl Buffers for Reads<'_> {
-    fn data_in(&mut self, task: TaskId, at: u32, max: u32) -> &mut [u8] {
-        let part = self.tasks.iter().position(|place| *place == Some(task));
-        let start = part.map_or(usize::MAX, |part| part * PART + at as usize);
-        let rest = self.blocks.get_mut(start..).unwrap_or_default();
-        let len = rest.len().min(max as usize);
-        &mut rest[..len]
-    }
-
-    fn data_out(&self, _: TaskId, _: u32, _: u32) -> &[u8] {
-        &[]
-    }
-}
-
-/// The pattern: words of the disk, numbered, each times an odd constant.
-fn check(blocks: &[u8]) -> Result<(), Failure> {
-    const FACTOR: u32 = 0x9e37_79b1;
-    for (number, word) in (0u32..).zip(blocks.chunks_exact(4)) {
-        if word != number.wrapping_mul(FACTOR).to_be_bytes() {
-            return Err(Failure::Data { block: number as usize * 4 / BLOCK });
-        }
-    }
-    Ok(())
-}
-
-/// smoltcp's socket as the engine sees it.
-struct Tcp<'a>(&'a mut Socket<'static>);
-
-/// The connection was reset or has timed out.
-struct Broken;
-
-impl Transport for Tcp<'_> {
-    type Error = Broken;
-
-    fn send(&mut self, runs: &[&[u8]]) -> Result<Option<usize>, Broken> {
-        let mut sent = 0;
-        for run in runs {
-            let n = self.0.send_slice(run).map_err(|SendError::InvalidState| Broken)?;
-            sent += n;
-            if n < run.len() {
-                break;
-            }
-        }
-        Ok((sent > 0).then_some(sent))
-    }
-
-    // Both parts of the ring are read in one call: less than was asked for means that there is no more, and the transport
-    // is not `EDGE_TRIGGERED`.
-    fn recv(&mut self, space: [&mut [u8]; 2]) -> Result<Option<usize>, Broken> {
-        let mut received = 0;
-        for part in space {
-            match self.0.recv_slice(part) {
-                Ok(n) => received += n,
-                // The end is told once what came before it is taken.
-                Err(RecvError::Finished) if received == 0 => return Ok(Some(0)),
-                Err(RecvError::Finished) => break,
-                Err(RecvError::InvalidState) => return Err(Broken),
-            }
-        }
-        Ok((received > 0).then_some(received))
-    }
-}
-
-/// Numbers that differ from station to station and from start to start, more or less.
-///
-/// This board has no generator of random numbers. As long as only the initiator proves who it is, the engine takes nothing from
-/// these bytes but the ISID, the first CmdSN and delays, and smoltcp ports and sequence numbers: nothing that has to be secret for CHAP. With
-/// mutual CHAP they become the challenge. Then, and in every product, they have to come from the hardware generator of the
-/// microcontroller, for each connection anew.
-struct Seed(u64);
-
-impl Seed {
-    fn new(ethernet: &Ethernet) -> Self {
-        let [a, b, c, d, e, f] = ethernet.address();
-        let address = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-        Self(address ^ u64::from(ethernet.counter()) << 32)
-    }
-
-    /// SplitMix64.
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn entropy(&mut self) -> Entropy {
-        let mut bytes = [0; 64];
-        for chunk in bytes.chunks_exact_mut(8) {
-            chunk.copy_from_slice(&self.next().to_be_bytes());
-        }
-        Entropy::new(bytes)
-    }
 }
 
 fn now(clock: &mut Clock) -> Instant {

@@ -107,14 +107,15 @@ impl Network {
         }
     }
 
-    /// Begins a connection, from another port than the last time.
+    /// Begins a connection, from another port than the last time. What is left of the old one is given up.
     ///
     /// # Errors
-    /// The address or the port is 0, or the old connection still stands.
+    /// The address or the port is 0.
     pub fn connect(&mut self, host: Ipv4Addr, port: u16) -> Result<(), ConnectError> {
         let local = self.local_port;
         self.local_port = if local == u16::MAX { 49_152 } else { local + 1 };
         let socket = self.sockets.get_mut::<Socket<'_>>(self.tcp);
+        socket.abort();
         socket.connect(self.interface.context(), (host, port), local)
     }
 
