@@ -17,6 +17,8 @@ use crate::workspace::Workspace;
 /// The machine that it is built for.
 const TARGET: &str = "thumbv7em-none-eabi";
 const PROGRAM: &str = "iscsi-firmware";
+/// The same without iSCSI.
+const WITHOUT: &str = "network-only";
 
 /// What the firmware's user is called, and the secret of this user.
 const USER: &str = "firmware";
@@ -26,9 +28,13 @@ const DISK_LEN: u32 = 1 << 20;
 /// A byte of the blocks that the firmware reads.
 const DAMAGED: usize = 5 * 512 + 100;
 
+/// What the target may send before its connection is cut: the login is shorter, the data are longer.
+const CUT: u64 = 4096;
+
 /// One run of the firmware.
 struct Case {
     about: &'static str,
+    program: &'static str,
     peer: fn(&Files, &Workspace) -> Result<Peer, Failure>,
     secret: &'static str,
     /// What it has to print, in this order.
@@ -39,6 +45,7 @@ struct Case {
 const CASES: &[Case] = &[
     Case {
         about: "everything is right",
+        program: PROGRAM,
         peer: |files, workspace| Peer::target(workspace, files, &files.disk),
         secret: SECRET,
         prints: &[
@@ -51,6 +58,7 @@ const CASES: &[Case] = &[
     },
     Case {
         about: "a wrong secret",
+        program: PROGRAM,
         peer: |files, workspace| Peer::target(workspace, files, &files.disk),
         secret: "not-the-secret-of-anybody",
         prints: &["FAILED: the target refused the login: Authentication failure"],
@@ -58,6 +66,7 @@ const CASES: &[Case] = &[
     },
     Case {
         about: "other data than expected",
+        program: PROGRAM,
         peer: |files, workspace| Peer::target(workspace, files, &files.damaged_disk),
         secret: SECRET,
         prints: &["4 READ(10)s are done", "FAILED: block 5 holds other data than it should"],
@@ -65,6 +74,7 @@ const CASES: &[Case] = &[
     },
     Case {
         about: "nobody listens",
+        program: PROGRAM,
         peer: |_, _| Peer::nobody(),
         secret: SECRET,
         prints: &["FAILED: the connection could not be made"],
@@ -72,17 +82,38 @@ const CASES: &[Case] = &[
     },
     Case {
         about: "the connection is lost during the login",
+        program: PROGRAM,
         peer: |_, _| Peer::that_leaves(),
         secret: SECRET,
         prints: &["FAILED: the target closed the connection"],
         succeeds: false,
     },
     Case {
+        about: "the connection is lost among the data",
+        program: PROGRAM,
+        peer: |files, workspace| Peer::target(workspace, files, &files.disk)?.behind_a_cut(CUT),
+        secret: SECRET,
+        prints: &[
+            "logged in: CHAP, header and data digests",
+            "FAILED: the target closed the connection",
+        ],
+        succeeds: false,
+    },
+    Case {
         about: "a target that says nothing",
+        program: PROGRAM,
         peer: |_, _| Peer::silent(),
         secret: SECRET,
         prints: &["FAILED: login timed out"],
         succeeds: false,
+    },
+    Case {
+        about: "the network without iSCSI",
+        program: WITHOUT,
+        peer: |_, _| Peer::that_answers(0x5a),
+        secret: "",
+        prints: &["PASSED: 0x5a"],
+        succeeds: true,
     },
 ];
 
@@ -148,7 +179,7 @@ fn built(workspace: &Workspace, program: &str) -> PathBuf {
 fn complain(case: &Case, workspace: &Workspace, files: &Files) -> Option<String> {
     println!("--- {}", case.about);
     let run = (case.peer)(files, workspace).and_then(|peer| {
-        emulator::run(&built(workspace, PROGRAM), &[&peer.seen_from_inside(), case.secret])
+        emulator::run(&built(workspace, case.program), &[&peer.seen_from_inside(), case.secret])
     });
     let complaint = match run {
         Err(failure) => failure.to_string(),

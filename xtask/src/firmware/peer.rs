@@ -1,7 +1,7 @@
 //! What the firmware finds at the portal that it is told.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -77,6 +77,29 @@ impl Peer {
         Ok(Self { port, target: None, _listener: None })
     }
 
+    /// Takes one connection, waits for a byte, and answers with one.
+    pub(crate) fn that_answers(byte: u8) -> Result<Self, Failure> {
+        let listener = listen()?;
+        let port = port(&listener)?;
+        thread::spawn(move || {
+            listener.accept().and_then(|(mut stream, _)| {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.read_exact(&mut [0])?;
+                stream.write_all(&[byte])
+            })
+        });
+        Ok(Self { port, target: None, _listener: None })
+    }
+
+    /// The same, but the first connection is closed once so many bytes have come from it.
+    pub(crate) fn behind_a_cut(mut self, bytes: u64) -> Result<Self, Failure> {
+        let listener = listen()?;
+        let target = self.port;
+        self.port = port(&listener)?;
+        thread::spawn(move || listener.accept().map(|(stream, _)| relay(stream, target, bytes)));
+        Ok(self)
+    }
+
     /// `HOST:PORT` for the firmware.
     pub(crate) fn seen_from_inside(&self) -> String {
         format!("{HOST}:{}", self.port)
@@ -127,8 +150,20 @@ fn port(listener: &TcpListener) -> Result<u16, Failure> {
         .map_err(|error| Failure::new(format!("the port of a listener: {error}")))
 }
 
+/// Passes on both ways until the target has sent so many bytes.
+fn relay(mut near: TcpStream, target: u16, bytes: u64) -> io::Result<()> {
+    let far = TcpStream::connect((Ipv4Addr::LOCALHOST, target))?;
+    let (mut up_from, mut up_to) = (near.try_clone()?, far.try_clone()?);
+    // Ends when either side is shut down below.
+    thread::spawn(move || io::copy(&mut up_from, &mut up_to));
+    let result = io::copy(&mut (&far).take(bytes), &mut near);
+    far.shutdown(Shutdown::Both)?;
+    near.shutdown(Shutdown::Both)?;
+    result.map(|_| ())
+}
+
 /// Whole, because closing a connection with unread bytes resets it.
-fn read_pdu(mut stream: TcpStream) -> std::io::Result<()> {
+fn read_pdu(mut stream: TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut header = [0; 48];
     stream.read_exact(&mut header)?;

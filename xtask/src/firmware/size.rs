@@ -15,14 +15,12 @@ use clap::Args;
 
 use self::image::Image;
 use self::table::Table;
-use super::{PROGRAM, TARGET, build, built, directory, missing};
+use super::{PROGRAM, TARGET, WITHOUT, build, built, directory, missing};
 use crate::ci::Outcome;
 use crate::process::Failure;
 use crate::toolchain::install_target;
 use crate::workspace::Workspace;
 
-/// The same without iSCSI.
-const WITHOUT: &str = "network-only";
 /// The figures that were agreed upon.
 const RECORD: &str = "size.txt";
 
