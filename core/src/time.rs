@@ -44,8 +44,23 @@ impl core::ops::Add<Duration> for Instant {
     type Output = Self;
 
     /// Saturates at the end of the scale, 584,000 years after the origin.
+    #[cfg_attr(not(feature = "std"), inline(never))]
     fn add(self, rhs: Duration) -> Self {
-        let micros = u64::try_from(rhs.as_micros()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(micros))
+        // Without the 128 bits of `as_micros`, which small processors pay for at each of many calls.
+        let micros = rhs.as_secs().saturating_mul(1_000_000);
+        Self(self.0.saturating_add(micros).saturating_add(rhs.subsec_micros().into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_of_any_length_are_added() {
+        let start = Instant::from_micros(7);
+        assert_eq!(start + Duration::new(2, 1_999), Instant::from_micros(2_000_008));
+        assert_eq!(start + Duration::MAX, Instant::from_micros(u64::MAX));
+        assert_eq!(Instant::from_micros(u64::MAX) + Duration::from_micros(1), Instant(u64::MAX));
     }
 }

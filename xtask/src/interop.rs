@@ -11,7 +11,7 @@ use crate::process::{Failure, run_cargo};
 use crate::workspace::Workspace;
 
 /// The environment variable that turns a missing peer into a failure.
-const REQUIRE_PEERS: &str = "ISCSI_REQUIRE_PEERS";
+pub(crate) const REQUIRE_PEERS: &str = "ISCSI_REQUIRE_PEERS";
 const PREFIX: &str = "peer_";
 
 #[derive(Debug, Args)]

@@ -8,6 +8,8 @@
 //! cargo xtask interop             the tests that need a real target or initiator
 //! cargo xtask conformance         the 368 rows of the conformance matrix
 //! cargo xtask sim --seeds N       both engines against each other in virtual time, with faults
+//! cargo xtask firmware            the firmware in an emulator against this project's target
+//! cargo xtask firmware-size       what the engine costs on a microcontroller
 //! ```
 //!
 //! A step is one row of the table in `ci/steps.rs`. What a step decides on its own (feature
@@ -19,9 +21,11 @@ mod checks;
 mod ci;
 mod conformance;
 mod features;
+mod firmware;
 mod interop;
 mod process;
 mod sim;
+mod toolchain;
 mod workspace;
 
 use std::process::ExitCode;
@@ -49,6 +53,10 @@ enum Chore {
     Conformance(conformance::Options),
     /// Play the engines against each other, many seeds, in release
     Sim(sim::Options),
+    /// Build `examples/firmware` and run it in an emulator against the target, well and ill
+    Firmware,
+    /// Measure the code and memory of `examples/firmware` and of its parts
+    FirmwareSize(firmware::size::Options),
 }
 
 fn run(cli: &Cli) -> Result<(), Failure> {
@@ -61,6 +69,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Chore::Interop(options) => interop::run(&Workspace::load()?, options),
         Chore::Conformance(options) => conformance::run(&Workspace::load()?, options),
         Chore::Sim(options) => sim::run(&Workspace::load()?, options),
+        Chore::Firmware => firmware::run_all(&Workspace::load()?),
+        Chore::FirmwareSize(options) => firmware::size::run(&Workspace::load()?, options),
     }
 }
 

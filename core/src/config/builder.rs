@@ -188,7 +188,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// ErrorRecoveryLevel, 0 (the default) or 1; the target may answer with 0. Level 1 is of use with a data digest: PDUs that arrive damaged are
+    /// ErrorRecoveryLevel, 0 (the default) or, with the feature `recovery-level-1`, 1; the target may answer with 0. Level 1 is of use with a data digest: PDUs that arrive damaged are
     /// asked for again. [`MAX_ERROR_RECOVERY_LEVEL`] says why there is no level 2.
     pub const fn error_recovery_level(mut self, level: u8) -> Self {
         self.config.limits.error_recovery_level = level;

@@ -20,8 +20,9 @@ use crate::wire::Isid;
 /// The largest MaxOutstandingR2T that may be offered: a task's queue of R2Ts has this many places.
 pub const MAX_OUTSTANDING_R2T: u16 = 8;
 
-/// The highest ErrorRecoveryLevel that is offered: recovery within the connection. Level 2 needs a second connection, which a session of this engine has not.
-pub const MAX_ERROR_RECOVERY_LEVEL: u8 = 1;
+/// The highest ErrorRecoveryLevel that can be offered: 1, recovery within the connection, with the feature `recovery-level-1`, else 0. Level 2 needs
+/// a second connection, which a session of this engine has not.
+pub const MAX_ERROR_RECOVERY_LEVEL: u8 = cfg!(feature = "recovery-level-1") as u8;
 
 /// The longest alias in bytes (RFC 7143 section 6.1: a simple value).
 pub const MAX_ALIAS_LEN: usize = 255;

@@ -92,7 +92,7 @@ impl Connection {
             return Err(ProtocolError::DataInNotExpected(itt));
         }
         if data_in.data_sn != slot.in_data_sn {
-            if self.core.recovery.enabled && slot.out_len == 0 {
+            if self.core.recovery.is_enabled() && slot.out_len == 0 {
                 return self.place_out_of_turn(data_in, index, session);
             }
             // A repeated PDU is dropped; one that brings a new status is not repeated.
@@ -352,7 +352,7 @@ impl Connection {
         if u16::from(slot.bursts.len()) >= max_outstanding || !slot.bursts.push(burst) {
             return Err(ProtocolError::TooManyR2ts(itt).into());
         }
-        if in_turn && self.core.recovery.enabled {
+        if in_turn && self.core.recovery.is_enabled() {
             self.note_recovery_r2t(index, offset, end, session);
         }
         session.line_up(index);

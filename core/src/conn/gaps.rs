@@ -6,11 +6,14 @@ use crate::session::Session;
 use crate::wire::TransferTag;
 use crate::{DataSn, Instant, StatSn, TaskId};
 
+/// Whether level 1 can be negotiated. Without it nothing is ever missing, and the compiler leaves out what deals with that.
+const OFFERED: bool = cfg!(feature = "recovery-level-1");
+
 /// Gaps that may be open at once.
-const GAPS: usize = 32;
+const GAPS: usize = if OFFERED { 32 } else { 0 };
 
 /// Acknowledgements of data that may wait; what does not fit is not acknowledged, which only costs the target memory.
-const ACKS: usize = 8;
+const ACKS: usize = if OFFERED { 8 } else { 0 };
 
 /// How often a PDU is asked for before the connection is given up.
 pub(super) const TRIES: u8 = 4;
@@ -99,8 +102,7 @@ pub(super) struct Ack {
 /// What is missing on a connection.
 #[derive(Debug)]
 pub(super) struct Recovery {
-    /// Level 1 was negotiated.
-    pub(super) enabled: bool,
+    enabled: bool,
     pub(super) gaps: Vec<Gap, GAPS>,
     pub(super) acks: Vec<Ack, ACKS>,
 }
@@ -116,14 +118,29 @@ impl Recovery {
         self.acks.clear();
     }
 
+    /// Level 1 was negotiated, or was not.
+    pub(super) const fn enable(&mut self, enabled: bool) {
+        self.enabled = enabled;
+    }
+
+    /// Level 1 was negotiated.
+    #[inline]
+    pub(super) const fn is_enabled(&self) -> bool {
+        OFFERED && self.enabled
+    }
+
     /// Nothing is missing and nothing is to be acknowledged.
     #[inline]
     pub(super) fn is_idle(&self) -> bool {
-        self.gaps.is_empty() && self.acks.is_empty()
+        !OFFERED || self.gaps.is_empty() && self.acks.is_empty()
     }
 
     /// The oldest status that is missing or held, given the next one that is due.
+    #[inline]
     pub(super) fn oldest(&self, next: StatSn) -> StatSn {
+        if self.is_idle() {
+            return next;
+        }
         self.gaps
             .iter()
             .filter(|gap| matches!(gap.missing, Missing::Status(_) | Missing::Held(_)))
@@ -133,6 +150,9 @@ impl Recovery {
     }
 
     pub(super) fn find(&self, number: u32, is: impl Fn(&Gap) -> bool) -> Option<usize> {
+        if self.is_idle() {
+            return None;
+        }
         self.gaps.iter().position(|gap| is(gap) && gap.contains(number))
     }
 
@@ -283,6 +303,9 @@ impl Recovery {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.is_idle() {
+            return None;
+        }
         self.gaps
             .iter()
             .filter_map(|gap| match gap.state {

@@ -95,7 +95,7 @@ impl Connection {
         let core = &mut self.core;
         core.state = ConnectionState::FullFeature;
         core.exp_stat_sn = core.login.exp_stat_sn();
-        core.recovery.enabled = negotiated.error_recovery_level > 0;
+        core.recovery.enable(negotiated.error_recovery_level > 0);
         core.timers.login = None;
         core.max_send = negotiated.target_max_recv_data_segment_length;
         let header_digest = negotiated.header_digest == DigestKind::Crc32c;

@@ -115,7 +115,7 @@ impl Connection {
         pdu: &TargetPdu,
         session: &mut Session,
     ) -> Result<(), LostReason> {
-        if !self.core.recovery.enabled || self.core.state != ConnectionState::FullFeature {
+        if !self.core.recovery.is_enabled() || self.core.state != ConnectionState::FullFeature {
             return Err(ProtocolError::DataDigest.into());
         }
         self.core.counters.pdus_received += 1;
@@ -236,8 +236,7 @@ impl Connection {
     /// The StatSN that acknowledges everything before it.
     #[inline]
     pub(super) fn acknowledged(&self) -> StatSn {
-        let next = self.core.exp_stat_sn;
-        if self.core.recovery.gaps.is_empty() { next } else { self.core.recovery.oldest(next) }
+        self.core.recovery.oldest(self.core.exp_stat_sn)
     }
 
     /// A status that is not the next one. False if it is known already.
@@ -253,7 +252,7 @@ impl Connection {
             self.core.counters.recovered.count(Opcode::of(self.core.rx.bhs()));
             return Ok(true);
         }
-        if !recovery.enabled {
+        if !recovery.is_enabled() {
             return Err(ProtocolError::StatSn { expected, got: stat_sn }.into());
         }
         self.status_lost(expected, stat_sn)?;
@@ -264,7 +263,7 @@ impl Connection {
     /// The next status to come is this one, although another was due.
     pub(super) fn statuses_before(&mut self, stat_sn: StatSn) -> Result<(), LostReason> {
         let expected = self.core.exp_stat_sn;
-        if !self.core.recovery.enabled {
+        if !self.core.recovery.is_enabled() {
             return Err(ProtocolError::StatSn { expected, got: stat_sn }.into());
         }
         self.status_lost(expected, stat_sn)?;
@@ -402,7 +401,7 @@ impl Connection {
         let (announced, received) = (completion.exp_data_sn, slot.in_data_sn);
         let expected = transferred(completion.residual, slot.in_len);
         let room = slot.in_len - slot.in_received.min(slot.in_len);
-        if !self.core.recovery.enabled || received.distance_to(announced) > room {
+        if !self.core.recovery.is_enabled() || received.distance_to(announced) > room {
             return Err(ProtocolError::ExpDataSn { announced, received }.into());
         }
         let bytes = (slot.in_end, expected.max(slot.in_end));
@@ -438,7 +437,7 @@ impl Connection {
     fn release_held(&mut self, index: u16, session: &mut Session) -> Result<(), LostReason> {
         let task = session.slots.id(index);
         let recovery = &mut self.core.recovery;
-        if recovery.misses_data(task) {
+        if recovery.is_idle() || recovery.misses_data(task) {
             return Ok(());
         }
         let held = recovery.gaps.iter().position(|gap| gap.missing == Missing::Held(task));
@@ -456,7 +455,7 @@ impl Connection {
     pub(super) fn comes_too_early(&mut self, stat_sn: StatSn) -> Result<bool, LostReason> {
         let recovery = &self.core.recovery;
         let early = recovery.gaps.iter().any(|gap| gap.is_status() && StatSn(gap.from).lt(stat_sn))
-            || recovery.enabled && self.core.exp_stat_sn.lt(stat_sn);
+            || recovery.is_enabled() && self.core.exp_stat_sn.lt(stat_sn);
         if early {
             self.damaged_status(stat_sn, None)?;
         }
@@ -465,7 +464,7 @@ impl Connection {
 
     /// Notes an acknowledgement that the target asks for.
     pub(super) fn acknowledge_data(&mut self, data_in: &DataIn, task: TaskId) {
-        let Some(transfer) = data_in.acknowledge.filter(|_| self.core.recovery.enabled) else {
+        let Some(transfer) = data_in.acknowledge.filter(|_| self.core.recovery.is_enabled()) else {
             return;
         };
         let ack = Ack { task, transfer, data_sn: data_in.data_sn };
@@ -492,7 +491,8 @@ impl Connection {
         }
         let missing = Gap::new(Missing::R2t(task), expected.0, got.0);
         // A target has no more of them under way. Bidirectional commands are not recovered.
-        let fatal = !recovery.enabled || slot.in_len > 0 || missing.len() >= max_outstanding.max(2);
+        let fatal =
+            !recovery.is_enabled() || slot.in_len > 0 || missing.len() >= max_outstanding.max(2);
         if fatal || !recovery.add(missing) {
             return Err(ProtocolError::R2tSn { expected, got }.into());
         }
@@ -533,6 +533,9 @@ impl Connection {
         bhs: &Bhs,
         session: &mut Session,
     ) -> Result<(), LostReason> {
+        if self.core.recovery.is_idle() {
+            return Ok(());
+        }
         let word = |at: usize| u32::from_be_bytes([bhs[at], bhs[at + 1], bhs[at + 2], bhs[at + 3]]);
         let (itt, first, length) = (InitiatorTaskTag(word(16)), word(40), word(44));
         let is_meant = |gap: &Gap| {
@@ -564,7 +567,7 @@ impl Connection {
         index: u16,
         session: &Session,
     ) -> bool {
-        if !self.core.recovery.enabled || reason != RejectReason::DataDigestError {
+        if !self.core.recovery.is_enabled() || reason != RejectReason::DataDigestError {
             return false;
         }
         let task = session.slots.id(index);

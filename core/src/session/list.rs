@@ -36,6 +36,7 @@ impl Slots<[TaskSlot]> {
         self.tasks.len() + RESERVED_SLOTS
     }
 
+    #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn get(&self, index: usize) -> Option<&TaskSlot> {
         match self.tasks.get(index) {
             Some(slot) => Some(slot),
@@ -51,7 +52,8 @@ impl Slots<[TaskSlot]> {
     }
 
     /// The slot of a task that the target has, if the handle is not stale.
-    #[inline]
+    #[cfg_attr(feature = "std", inline)]
+    #[cfg_attr(not(feature = "std"), inline(never))]
     pub(crate) fn live(&self, id: TaskId) -> Option<&TaskSlot> {
         self.get(id.index()).filter(|slot| slot.generation == id.generation() && slot.is_live())
     }
@@ -65,10 +67,12 @@ impl Slots<[TaskSlot]> {
     }
 }
 
-// Indices come from the lists below and from `lookup`, never unchecked from the wire.
+// Indices come from the lists below and from `lookup`, never unchecked from the wire. Slots are looked up in some two hundred places: where
+// there is no `std`, code is dearer than calls.
 impl Index<u16> for Slots<[TaskSlot]> {
     type Output = TaskSlot;
 
+    #[cfg_attr(not(feature = "std"), inline(never))]
     fn index(&self, index: u16) -> &TaskSlot {
         let index = usize::from(index);
         let capacity = self.tasks.len();
@@ -77,6 +81,7 @@ impl Index<u16> for Slots<[TaskSlot]> {
 }
 
 impl IndexMut<u16> for Slots<[TaskSlot]> {
+    #[cfg_attr(not(feature = "std"), inline(never))]
     fn index_mut(&mut self, index: u16) -> &mut TaskSlot {
         let index = usize::from(index);
         let capacity = self.tasks.len();

@@ -1,12 +1,11 @@
 //! The table of steps and the steps that are a few cargo commands.
 
-use std::path::Path;
-use std::process::Command;
-
 use super::Outcome;
 use crate::checks;
 use crate::features::{powerset, without_std};
-use crate::process::{Failure, run, run_cargo};
+use crate::firmware;
+use crate::process::{Failure, run_cargo};
+use crate::toolchain::install_target;
 use crate::workspace::{Package, Workspace};
 
 /// One named check.
@@ -50,6 +49,10 @@ pub(crate) const STEPS: &[Step] = &[
         cargo_step(workspace, &["run", "--quiet", "-p", "iscsi-target", "--example", "no_alloc"])
     }),
     step("corpus", "the fuzz corpus replayed", corpus),
+    step("firmware", "the firmware in an emulator against the target", firmware::check),
+    step("firmware-size", "the engine on a microcontroller is as large as recorded", |workspace| {
+        firmware::size::check(workspace)
+    }),
     Step {
         name: "test",
         about: "README's test command",
@@ -144,30 +147,6 @@ fn push_features<'a>(args: &mut Vec<&'a str>, features: &'a str) {
     if !features.is_empty() {
         args.extend(["--features", features]);
     }
-}
-
-/// Whether the toolchain can build for this target, after an attempt to make it so.
-fn install_target(workspace: &Workspace, target: &str) -> bool {
-    if target_is_installed(target) {
-        return true;
-    }
-    let mut command = Command::new("rustup");
-    command.args(["target", "add", target]).current_dir(&workspace.root);
-    if let Err(failure) = run(&mut command, "rustup") {
-        println!("{failure}");
-    }
-    target_is_installed(target)
-}
-
-/// Asks rustc, not rustup: a toolchain from elsewhere has targets too. Under rustup the name
-/// `rustc` means the toolchain that runs this program.
-fn target_is_installed(target: &str) -> bool {
-    let mut command = Command::new("rustc");
-    let Ok(output) = command.args(["--print", "target-libdir", "--target", target]).output() else {
-        return false;
-    };
-    let directory = String::from_utf8_lossy(&output.stdout);
-    output.status.success() && Path::new(directory.trim()).is_dir()
 }
 
 fn doc(workspace: &Workspace) -> Result<Outcome, Failure> {
