@@ -22,6 +22,8 @@ pub(crate) struct Package {
     pub(crate) name: String,
     /// The directory of its manifest.
     pub(crate) dir: PathBuf,
+    /// It is meant for a registry.
+    pub(crate) publishes: bool,
     /// Feature name to what it enables, optional dependencies without `dep:` included.
     pub(crate) features: BTreeMap<String, Vec<String>>,
     pub(crate) dependencies: Vec<Dependency>,
@@ -85,6 +87,8 @@ impl Package {
         Self {
             name: text(package, "name"),
             dir: manifest.parent().unwrap_or_else(|| Path::new("")).to_owned(),
+            // An empty list of registries is what `publish = false` becomes.
+            publishes: package.get("publish").is_none_or(Value::is_null),
             features: features
                 .into_iter()
                 .flatten()

@@ -48,6 +48,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("no-heap", "initiator and target without one allocation", |workspace| {
         cargo_step(workspace, &["run", "--quiet", "-p", "iscsi-target", "--example", "no_alloc"])
     }),
+    step("package", "each library as it would come from a registry", package),
     step("corpus", "the fuzz corpus replayed", corpus),
     step("firmware", "the firmware in an emulator against the target", firmware::check),
     step("firmware-size", "the engine on a microcontroller is as large as recorded", |workspace| {
@@ -147,6 +148,16 @@ fn push_features<'a>(args: &mut Vec<&'a str>, features: &'a str) {
     if !features.is_empty() {
         args.extend(["--features", features]);
     }
+}
+
+/// Packed, unpacked and built with nothing but each other.
+fn package(workspace: &Workspace) -> Result<Outcome, Failure> {
+    // What is not committed yet is packed, too: this is a check, not a release.
+    let mut args = vec!["package", "--quiet", "--allow-dirty"];
+    for package in workspace.libraries().filter(|package| package.publishes) {
+        args.extend(["--package", &package.name]);
+    }
+    cargo_step(workspace, &args)
 }
 
 fn doc(workspace: &Workspace) -> Result<Outcome, Failure> {
