@@ -71,6 +71,42 @@ fn an_executor_of_the_users_own_drives_it() {
     assert!(executor.is_empty(), "the driver has ended");
 }
 
+/// The driver moves from thread to thread, and is woken from others while it turns: a wake-up that is lost would end this after a minute.
+#[test]
+fn no_wake_up_is_lost_between_threads() {
+    let store = Store::new(MIB);
+    let data = Bytes::from(pattern(MIB, 0));
+    store.data().copy_from_slice(&data);
+    let target = target(&store);
+    let executor = smol::Executor::new();
+    let (stop, stopped) = smol::channel::bounded::<()>(1);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| smol::block_on(executor.run(stopped.recv())).unwrap_err());
+        }
+        let url = url(target.addr());
+        let options = Options::default();
+        let disk = run(Disk::connect_on(&executor, &url, host_name(), &options)).unwrap();
+        let readers: Vec<_> = (0..4_usize)
+            .map(|n| {
+                let (disk, data) = (disk.clone(), data.clone());
+                scope.spawn(move || {
+                    run(async {
+                        for round in 0..1_000 {
+                            let at = (n * 1_000 + round) * 200;
+                            let read = disk.read_at(at as u64, BytesMut::zeroed(512)).await;
+                            assert_eq!(read.unwrap()[..], data[at..at + 512]);
+                        }
+                    });
+                })
+            })
+            .collect();
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        run(disk.handle().shut_down()).unwrap();
+        drop(stop);
+    });
+}
+
 #[test]
 fn many_futures_are_under_way_at_once() {
     let store = Store::new(16 * MIB);

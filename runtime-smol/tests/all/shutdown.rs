@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use bytes::{Bytes, BytesMut};
-use futures_lite::future;
+use futures_lite::{AsyncWriteExt as _, future};
 use iscsi_core::{Command, Lun, SessionState, Transfer};
 use iscsi_runtime_smol::{Disk, Driver, Error, Memory, Options, Request};
 use iscsi_target::EndReason;
@@ -146,6 +146,36 @@ fn an_executor_that_is_gone_leaves_nobody_waiting() {
         let failed = disk.handle().execute(&command, Memory::None).await.unwrap_err();
         assert!(matches!(failed.error, Error::ShutDown));
     });
+    drop(gate);
+    assert_eq!(next(&ends), EndReason::Disconnected);
+}
+
+#[test]
+fn an_executor_takes_its_tasks_along() {
+    let store = Store::new(MIB);
+    let (target, ends) = told(&store);
+    let executor = smol::Executor::new();
+    let gate = store.shut();
+    let (url, options) = (url(target.addr()), Options::default());
+    run(executor.run(async {
+        let disk = Disk::connect_on(&executor, &url, host_name(), &options).await.unwrap();
+        for n in 0..10 {
+            let disk = disk.clone();
+            executor
+                .spawn(async move {
+                    let mut stream = disk.stream();
+                    stream.write_all(&[1; 100_000]).await.unwrap();
+                    let _ = disk.read_at(n * 512, BytesMut::zeroed(512)).await;
+                    unreachable!("the target does not answer");
+                })
+                .detach();
+        }
+        while disk.handle().status().await.unwrap().in_use < 10 {
+            future::yield_now().await;
+        }
+    }));
+    // Readers, writers and the driver are dropped in any order, each with the others' wakers.
+    drop(executor);
     drop(gate);
     assert_eq!(next(&ends), EndReason::Disconnected);
 }
