@@ -79,7 +79,7 @@ impl Driver {
         let turn = service.turn();
         self.shared.inbox.add_notices(&mut service.engine_mut().notices);
         // The service names the last disk that was resized; others may have been, too.
-        if self.shared.take_added() | service.take_resized().is_some() {
+        if service.take_resized().is_some() {
             self.shared.refresh(|unit| service.geometry(unit).copied());
         }
         if let Some(end) = turn.end {

@@ -16,7 +16,7 @@ use iscsi_runtime::{
 use crate::disk::Disk;
 use crate::driver::Driver;
 use crate::memory::Memory;
-use crate::shared::{Futures, Shared};
+use crate::shared::{Futures, Opening, Shared};
 use crate::ticket::{Ticket, Wanted};
 
 /// A session for many tasks: a [`Driver`] owns it, handles are cloned and sent anywhere.
@@ -160,7 +160,8 @@ impl Handle {
         Ticket::new(receiver)
     }
 
-    /// Asks a logical unit what it is and makes a block device of it. A session may have several.
+    /// Asks a logical unit what it is and makes a block device of it. A session may have several; dropped with its last clone, a disk is
+    /// let go, and the session stays.
     ///
     /// # Errors
     /// [`Error::Disk`] if it is no block device or not ready, or what ended the session.
@@ -173,8 +174,9 @@ impl Handle {
     /// # Errors
     /// Those of [`open`](Self::open).
     pub async fn open_with(&self, config: DiskConfig) -> Result<Disk, Error> {
-        let opened = self.ask(|sender| Request::Open(config, sender)).await??;
-        let known = self.0.0.add(config.lun, &opened);
+        let (lun, shared) = (config.lun, self.0.0.clone());
+        let open = |sender| Request::Open(config, Opening { lun, shared, sender });
+        let known = self.ask(open).await??;
         Ok(Disk::new(self.clone(), known))
     }
 

@@ -128,6 +128,46 @@ fn what_was_not_sent_is_left_out() {
     });
 }
 
+#[test]
+fn disks_that_are_dropped_are_let_go() {
+    let store = Store::new(MIB);
+    let target = target(&store);
+    run(async {
+        let disk = connect(&target).await;
+        let handle = disk.handle();
+        let polls = async |polls: u64| {
+            let mut open = pin!(handle.open(Lun::ZERO));
+            for _ in 0..polls {
+                if let Some(opened) = future::poll_once(&mut open).await {
+                    return opened.unwrap().read_at(0, BytesMut::zeroed(1)).await.map(drop);
+                }
+                handle.status().await.unwrap();
+            }
+            Ok(())
+        };
+        // Opened and used, or the future dropped before it is polled, sent, half done and done.
+        for n in 0..200 {
+            polls(n / 4).await.unwrap();
+        }
+        // What was asked for before is done.
+        let gate = store.shut();
+        let other = handle.open(Lun::ZERO).await.unwrap();
+        other.submit(Request::write(7, 5), Bytes::from("other")).detach();
+        drop(other);
+        drop(gate);
+        while store.data()[7..12] != *b"other" {
+            handle.status().await.unwrap();
+        }
+
+        // After a reconnect only disks that somebody has are asked who they are: each takes some commands for that.
+        handle.force_reconnect().await.unwrap();
+        disk.read_at(0, BytesMut::zeroed(1)).await.unwrap();
+        let sent = handle.status().await.unwrap().counters.pdus_sent;
+        assert!(sent < 20, "{sent}");
+        handle.shut_down().await.unwrap();
+    });
+}
+
 /// What is known of a place where only one write goes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Place {
