@@ -99,7 +99,7 @@ fn a_stream_outlives_its_connections() {
 #[test]
 fn futures_are_dropped_while_connections_are_lost() {
     const DROPS: usize = 2_000;
-    let store = Store::new(disk_len(2 * DROPS).next_multiple_of(MIB));
+    let store = Store::new(disk_len(DROPS).next_multiple_of(MIB));
     let target = target(&store);
     let proxy = behind(&target, |to| to.seed(21).cut_after_bytes(50_000..=400_000));
     run(async {
