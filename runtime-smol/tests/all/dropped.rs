@@ -159,6 +159,7 @@ fn disks_that_are_dropped_are_let_go() {
         while store.data()[7..12] != *b"other" {
             handle.status().await.unwrap();
         }
+        settled(handle).await.unwrap();
 
         // After a reconnect only disks that somebody has are asked who they are: each takes some commands for that.
         handle.force_reconnect().await.unwrap();
