@@ -311,6 +311,28 @@ fn the_policy_s_time_is_the_tasks_time() {
     assert_eq!(rig.driver.session.poll_timeout(), None, "nothing goes on");
 }
 
+/// A runtime that is late tells of a failed attempt before the session has looked at its clock.
+#[test]
+fn an_attempt_that_fails_after_the_policy_s_time_is_its_last() {
+    let mut rig = logged_in(Recovery::lasting(100 * SECOND));
+    let kept = read(&mut rig, 0, OnLoss::Reissue);
+    rig.run();
+    rig.refuse = true;
+    cut(&mut rig);
+    rig.advance(99 * SECOND);
+    let now = rig.clock.now();
+    rig.driver.session.retry_now(now).unwrap();
+    assert_eq!(rig.state(), SessionState::Connecting);
+    rig.driver.session.connect_failed(now + 2 * SECOND);
+    let over = LostReason::TimedOut(Timer::Recovery);
+    assert_eq!(rig.state(), SessionState::Failed(over));
+    rig.driver.touch();
+    rig.advance(2 * SECOND);
+    assert_eq!(rig.lost(kept), Some(over));
+    let status = rig.driver.session.recovery().unwrap();
+    assert_eq!((status.first, status.last), (LostReason::Eof, LostReason::ConnectFailed));
+}
+
 #[test]
 fn deadlines_run_again_after_the_recovery() {
     let mut rig = logged_in(Recovery::lasting(100 * SECOND));

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::{CmdWindow, ControlTag, Session, SessionState};
 use crate::auth::Entropy;
 use crate::config::Config;
-use crate::error::{LostReason, SubmitError};
+use crate::error::{LostReason, SubmitError, Timer};
 use crate::portal::Portal;
 use crate::text::Negotiated;
 use crate::wire::{Isid, LogoutResponse, LogoutResponseCode};
@@ -212,6 +212,9 @@ impl Session {
         // A session that is on its way out does not come back.
         let leaving = by_agreement && ours || self.core.logout.is_some_and(|logout| logout.asked);
         let recovers = !leaving && self.recovers_from(reason, now);
+        // The last attempt failed when its time was over already: that ends the session, and the recovery tells why the attempt failed.
+        let over = !(leaving || recovers || by_agreement) && self.has_given_up(reason, now);
+        let reason = if over { LostReason::TimedOut(Timer::Recovery) } else { reason };
         self.core.connect = None;
         self.core.connect_wanted = false;
         self.core.aborts_wanted = false;

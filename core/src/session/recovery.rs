@@ -404,6 +404,11 @@ impl Session {
         self.gives_up().is_none_or(|at| now < at)
     }
 
+    /// Whether it is only the policy's time that keeps the session from trying again after this loss.
+    pub(super) fn has_given_up(&self, reason: LostReason, now: Instant) -> bool {
+        !is_final(reason) && self.gives_up().is_some_and(|at| at <= now)
+    }
+
     fn gives_up(&self) -> Option<Instant> {
         match (self.core.recovering.loss, self.core.config.recovery().retry) {
             (Some(loss), Retry::For(time)) => Some(loss.since + time),
