@@ -173,14 +173,21 @@ impl Lend for Payload {
 /// use iscsi_runtime::{Error, Failed, Payload};
 /// let failed = Failed { error: Error::ShutDown, payload: Payload::Out(vec![1]) };
 /// assert_eq!(failed.to_string(), "the session was shut down");
+/// assert_eq!(format!("{failed:?}"), "Failed { error: ShutDown, .. }");
 /// assert_eq!(failed.payload.into_bytes(), [1]);
 /// ```
-#[derive(Debug)]
 pub struct Failed<P = Payload> {
     /// Why.
     pub error: Error,
     /// The memory. What a failed read has put there means nothing.
     pub payload: P,
+}
+
+/// Without the memory: what an `unwrap` prints is not megabytes.
+impl<P> fmt::Debug for Failed<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failed").field("error", &self.error).finish_non_exhaustive()
+    }
 }
 
 impl<P> fmt::Display for Failed<P> {
@@ -189,7 +196,7 @@ impl<P> fmt::Display for Failed<P> {
     }
 }
 
-impl<P: fmt::Debug> core::error::Error for Failed<P> {
+impl<P> core::error::Error for Failed<P> {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         self.error.source()
     }

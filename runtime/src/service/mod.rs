@@ -279,9 +279,14 @@ impl<R: Reactor, F: Front> Service<R, F> {
         match request {
             Request::Execute(command, job) => self.backlog.push_back((command, job)),
             Request::Open(config, reply) => self.open(config, reply),
+            Request::Close(unit) => {
+                if let Some(unit) = self.units.get_mut(unit.0) {
+                    unit.closed = true;
+                }
+            }
             Request::Disk(unit, request, job) => match self.units.get_mut(unit.0) {
-                Some(unit) => unit.backlog.push_back((request, job)),
-                None => job.end(Err(RequestError::NotReady.into())),
+                Some(unit) if !unit.closed => unit.backlog.push_back((request, job)),
+                _ => job.end(Err(RequestError::NotReady.into())),
             },
             Request::TaskManagement(function, reply) => self.functions.push_back((function, reply)),
             Request::Connect(reply) => self.connect(reply),
@@ -322,7 +327,7 @@ impl<R: Reactor, F: Front> Service<R, F> {
 
     fn open(&mut self, config: DiskConfig, reply: F::Opened) {
         let unit = DrivenUnit::opening(self.engine.session.capacity(), config, reply);
-        // The place of one that could not be opened, whose number nobody knows.
+        // The place of one that could not be opened, or was closed: nobody knows its number.
         match self.units.iter_mut().find(|unit| unit.is_dead()) {
             Some(place) => *place = unit,
             None => self.units.push(unit),

@@ -236,6 +236,8 @@ pub enum Request<F: Front> {
     Execute(OwnedCommand, CommandJob<F>),
     /// Opens a disk on the session.
     Open(DiskConfig, F::Opened),
+    /// Lets a disk go: what it has under way goes on, then its number may be given to another one. Nothing asks the device any more who it is.
+    Close(UnitId),
     /// Does something with a disk.
     Disk(UnitId, iscsi_disk::Request, DiskJob<F>),
     /// Asks for a task management function; one at a time, others wait.
@@ -257,7 +259,7 @@ impl<F: Front> Request<F> {
     pub fn refuse(self) {
         match self {
             // Dropped, they answer.
-            Self::Execute(..) | Self::Disk(..) | Self::Status(_) => {}
+            Self::Execute(..) | Self::Disk(..) | Self::Status(_) | Self::Close(_) => {}
             Self::Open(_, reply) => reply.send(Err(Error::ShutDown)),
             Self::TaskManagement(_, reply) => reply.send(Err(Error::ShutDown)),
             Self::Connect(reply) | Self::ForceReconnect(reply) => reply.send(Err(Error::ShutDown)),

@@ -67,6 +67,8 @@ pub(super) struct DrivenUnit<F: Front> {
     pub(super) opening: Option<F::Opened>,
     /// Started again after a reconnect, it turned out to be another device: nothing is done with that.
     changed: bool,
+    /// Nobody has it any more.
+    pub(super) closed: bool,
     /// Requests beyond the disk's slots, oldest first.
     pub(super) backlog: VecDeque<(iscsi_disk::Request, DiskJob<F>)>,
     jobs: Table<RequestId, DiskJob<F>>,
@@ -79,6 +81,7 @@ impl<F: Front> DrivenUnit<F> {
             identity: Some(unit.identity),
             opening: None,
             changed: false,
+            closed: false,
             backlog: VecDeque::new(),
             jobs: Table::new(),
         }
@@ -94,12 +97,26 @@ impl<F: Front> DrivenUnit<F> {
             identity: None,
             opening: Some(reply),
             changed: false,
+            closed: false,
             backlog: VecDeque::new(),
             jobs: Table::new(),
         }
     }
 
-    /// It could not be opened.
+    /// The place of none.
+    fn none(config: DiskConfig) -> Self {
+        Self {
+            disk: Disk::boxed(1, config),
+            identity: None,
+            opening: None,
+            changed: false,
+            closed: false,
+            backlog: VecDeque::new(),
+            jobs: Table::new(),
+        }
+    }
+
+    /// It could not be opened, or it was closed and is gone.
     pub(super) fn is_dead(&self) -> bool {
         self.identity.is_none() && self.opening.is_none() && self.disk.in_flight() == 0
     }
@@ -173,7 +190,21 @@ impl<F: Front> DrivenUnit<F> {
                 _ => {}
             }
         }
+        self.clear();
         submitted
+    }
+
+    /// Makes a place of one that nobody has, once nothing of it is under way.
+    fn clear(&mut self) {
+        if self.opening.take_if(|reply| !reply.is_wanted()).is_some() {
+            // Whoever wanted it does not wait for it any more.
+            self.closed = true;
+        }
+        let disk = &self.disk;
+        let idle = disk.in_use() == 0 && disk.in_flight() == 0 && !disk.is_verifying();
+        if self.closed && idle && self.backlog.is_empty() {
+            *self = Self::none(*disk.config());
+        }
     }
 
     fn started(&mut self, unit: UnitId) {
