@@ -261,11 +261,11 @@ impl<T> Sessions<T> {
         while let Some(notice) = service.take_notice() {
             push(&self.events, Event::Notice { session, notice });
         }
-        if let Some(unit) = service.take_resized()
-            && let Some(&geometry) = service.geometry(unit)
-        {
-            let disk = DiskId { session, unit };
-            push(&self.events, Event::Resized { disk, geometry });
+        while let Some(unit) = service.take_resized() {
+            if let Some(&geometry) = service.geometry(unit) {
+                let disk = DiskId { session, unit };
+                push(&self.events, Event::Resized { disk, geometry });
+            }
         }
         if let Some(result) = turn.end {
             self.vacate(index);
@@ -316,6 +316,11 @@ impl<T> Sessions<T> {
     pub fn open(&mut self, session: SessionId, config: DiskConfig, tag: T) {
         let reply = self.tagged(session, tag);
         self.ask(session, Request::Open(config, reply));
+    }
+
+    /// Lets go of a disk: what is under way on it goes on to its end. The session stays.
+    pub fn close_disk(&mut self, disk: DiskId) {
+        self.ask(disk.session, Request::Close(disk.unit));
     }
 
     /// Fills `data` from this offset of a disk in bytes: [`Event::Done`].

@@ -78,9 +78,10 @@ impl Driver {
         }
         let turn = service.turn();
         self.shared.inbox.add_notices(&mut service.engine_mut().notices);
-        // The service names the last disk that was resized; others may have been, too.
-        if service.take_resized().is_some() {
-            self.shared.refresh(|unit| service.geometry(unit).copied());
+        while let Some(unit) = service.take_resized() {
+            if let Some(&geometry) = service.geometry(unit) {
+                self.shared.resized(unit, geometry);
+            }
         }
         if let Some(end) = turn.end {
             return Next::End(end);

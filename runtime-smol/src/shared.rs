@@ -47,12 +47,11 @@ impl Shared {
         Self { inbox: Inbox::new(nudge), disks: Mutex::new(Vec::new()) }
     }
 
-    /// Tells all disks what they are now.
-    pub(crate) fn refresh(&self, geometry: impl Fn(UnitId) -> Option<Geometry>) {
-        for disk in lock(&self.disks).iter().filter_map(Weak::upgrade) {
-            if let Some(geometry) = geometry(disk.unit) {
-                *lock(&disk.geometry) = geometry;
-            }
+    /// Tells a disk what it is now.
+    pub(crate) fn resized(&self, unit: UnitId, geometry: Geometry) {
+        let disks = lock(&self.disks);
+        for disk in disks.iter().filter_map(Weak::upgrade).filter(|disk| disk.unit == unit) {
+            *lock(&disk.geometry) = geometry;
         }
     }
 }

@@ -191,19 +191,23 @@ impl<T> Future for Receiver<T> {
     type Output = Option<T>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
-        let mut state = self.0.state();
-        match core::mem::replace(&mut *state, State::Over) {
+        // Code of the executor's runs outside of the lock: that of wakers, and what an answer is made of.
+        let next = State::Polled(context.waker().clone());
+        let before = {
+            let mut state = self.0.state();
+            match *state {
+                State::Answered(_) | State::Over | State::Abandoned => {
+                    core::mem::replace(&mut *state, State::Over)
+                }
+                State::Empty | State::Awaited(_) | State::Polled(_) => {
+                    core::mem::replace(&mut *state, next)
+                }
+            }
+        };
+        match before {
             State::Answered(answer) => Poll::Ready(Some(answer)),
             State::Over | State::Abandoned => Poll::Ready(None),
-            State::Empty | State::Awaited(_) => {
-                *state = State::Polled(context.waker().clone());
-                Poll::Pending
-            }
-            State::Polled(mut waker) => {
-                waker.clone_from(context.waker());
-                *state = State::Polled(waker);
-                Poll::Pending
-            }
+            State::Empty | State::Awaited(_) | State::Polled(_) => Poll::Pending,
         }
     }
 }

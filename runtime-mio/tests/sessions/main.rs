@@ -265,6 +265,26 @@ fn two_paths_to_one_device_are_told_apart() {
 }
 
 #[test]
+fn a_closed_disk_is_not_the_next_one() {
+    let target = target(MIB);
+    let mut l = Loop::new();
+    let session = l.connect(0, target.addr());
+    let first = l.open(session).disk;
+    l.sessions.write_at(first, 0, vec![1; 512], 1);
+    l.sessions.close_disk(first);
+    // What was under way goes on to its end.
+    assert!(matches!(l.next(), Event::Done { tag: 1, result: Ok(_), .. }));
+    let second = l.open(session).disk;
+    assert_ne!(first, second);
+    for (disk, good) in [(first, false), (second, true)] {
+        l.sessions.read_at(disk, 0, vec![0; 512], 2);
+        let Event::Done { tag: 2, result, .. } = l.next() else { panic!() };
+        assert_eq!(result.is_ok(), good, "{result:?}");
+        assert_eq!(l.sessions.geometry(disk).is_some(), good);
+    }
+}
+
+#[test]
 fn a_token_belongs_to_one_session() {
     let target = target(MIB);
     let mut l = Loop::new();

@@ -49,7 +49,7 @@ impl Driver {
             }
             let turn = self.service.turn();
             self.shared.inbox.add_notices(&mut self.service.engine_mut().notices);
-            if self.service.take_resized() == Some(UnitId::FIRST)
+            if self.service.take_resized().is_some()
                 && let Some(&geometry) = self.service.geometry(UnitId::FIRST)
             {
                 self.shared.set_geometry(geometry);

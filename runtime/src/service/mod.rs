@@ -150,7 +150,7 @@ impl<R: Reactor, F: Front> Service<R, F> {
             pings: Vec::new(),
             questions: VecDeque::new(),
             question: None,
-            news: News { freed: false, resized: None },
+            news: News { freed: false, resized: false },
             closing: false,
             logging_out: false,
         }
@@ -158,8 +158,9 @@ impl<R: Reactor, F: Front> Service<R, F> {
 
     /// Takes over a disk that was opened on this session.
     pub fn add(&mut self, unit: Unit) -> UnitId {
-        self.units.push(DrivenUnit::new(unit));
-        UnitId(self.units.len() - 1)
+        let id = self.next_unit();
+        self.place(DrivenUnit::new(id, unit));
+        id
     }
 
     /// The session, its connection and its sockets.
@@ -174,12 +175,42 @@ impl<R: Reactor, F: Front> Service<R, F> {
 
     /// Sizes, limits and abilities of a disk, as last told by the device.
     pub fn geometry(&self, unit: UnitId) -> Option<&Geometry> {
-        self.units.get(unit.0)?.geometry()
+        self.unit(unit)?.geometry()
     }
 
-    /// A disk whose geometry has changed, for example because it was resized; the latest one, once.
-    pub const fn take_resized(&mut self) -> Option<UnitId> {
-        self.news.resized.take()
+    /// A disk whose geometry has changed, for example because it was resized; each once.
+    pub fn take_resized(&mut self) -> Option<UnitId> {
+        if !self.news.resized {
+            return None;
+        }
+        let resized = self.units.iter_mut().find(|unit| unit.resized);
+        self.news.resized = resized.is_some();
+        resized.map(|unit| {
+            unit.resized = false;
+            unit.id()
+        })
+    }
+
+    fn unit(&self, id: UnitId) -> Option<&DrivenUnit<F>> {
+        self.units.get(id.index).filter(|unit| unit.id() == id)
+    }
+
+    fn unit_mut(&mut self, id: UnitId) -> Option<&mut DrivenUnit<F>> {
+        self.units.get_mut(id.index).filter(|unit| unit.id() == id)
+    }
+
+    /// The name of the next disk: in the place of one that could not be opened or was closed, or in a new one.
+    fn next_unit(&self) -> UnitId {
+        let free = self.units.iter().find(|unit| unit.is_dead());
+        let new = UnitId { index: self.units.len(), generation: 0 };
+        free.map_or(new, DrivenUnit::next_id)
+    }
+
+    fn place(&mut self, unit: DrivenUnit<F>) {
+        match self.units.get_mut(unit.id().index) {
+            Some(place) => *place = unit,
+            None => self.units.push(unit),
+        }
     }
 
     /// The oldest message of the target that was not taken.
@@ -280,11 +311,11 @@ impl<R: Reactor, F: Front> Service<R, F> {
             Request::Execute(command, job) => self.backlog.push_back((command, job)),
             Request::Open(config, reply) => self.open(config, reply),
             Request::Close(unit) => {
-                if let Some(unit) = self.units.get_mut(unit.0) {
+                if let Some(unit) = self.unit_mut(unit) {
                     unit.closed = true;
                 }
             }
-            Request::Disk(unit, request, job) => match self.units.get_mut(unit.0) {
+            Request::Disk(unit, request, job) => match self.unit_mut(unit) {
                 Some(unit) if !unit.closed => unit.backlog.push_back((request, job)),
                 _ => job.end(Err(RequestError::NotReady.into())),
             },
@@ -326,19 +357,15 @@ impl<R: Reactor, F: Front> Service<R, F> {
     }
 
     fn open(&mut self, config: DiskConfig, reply: F::Opened) {
-        let unit = DrivenUnit::opening(self.engine.session.capacity(), config, reply);
-        // The place of one that could not be opened, or was closed: nobody knows its number.
-        match self.units.iter_mut().find(|unit| unit.is_dead()) {
-            Some(place) => *place = unit,
-            None => self.units.push(unit),
-        }
+        let (id, capacity) = (self.next_unit(), self.engine.session.capacity());
+        self.place(DrivenUnit::opening(id, capacity, config, reply));
     }
 
     /// Lets the disks submit commands and tells what has ended. True if one has submitted some.
     fn drive_disks(&mut self) -> bool {
         let mut submitted = false;
-        for (index, unit) in self.units.iter_mut().enumerate() {
-            submitted |= unit.drive(&mut self.engine, UnitId(index), &mut self.news);
+        for unit in &mut self.units {
+            submitted |= unit.drive(&mut self.engine, &mut self.news);
         }
         submitted
     }

@@ -14,7 +14,7 @@ use crate::reactor::Reactor;
 use crate::reply::Reply as _;
 use crate::table::Table;
 
-/// Names a disk of a [`Service`](super::Service).
+/// Names a disk of a [`Service`](super::Service). It is never used for another one.
 ///
 /// ```
 /// fn first() -> iscsi_runtime::UnitId {
@@ -23,11 +23,15 @@ use crate::table::Table;
 /// # first();
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct UnitId(pub(super) usize);
+pub struct UnitId {
+    pub(super) index: usize,
+    /// Tells apart those that had the same place, one after the other.
+    pub(super) generation: u64,
+}
 
 impl UnitId {
     /// The disk that was added or opened first.
-    pub const FIRST: Self = Self(0);
+    pub const FIRST: Self = Self { index: 0, generation: 0 };
 }
 
 /// The block layer of a logical unit that was started once.
@@ -53,13 +57,14 @@ pub struct Unit {
 pub(super) struct News {
     /// Requests have ended since the last look at the backlog.
     pub(super) freed: bool,
-    /// The geometry of this disk has changed.
-    pub(super) resized: Option<UnitId>,
+    /// The geometry of a disk has changed.
+    pub(super) resized: bool,
 }
 
 /// A disk on the session.
 #[derive(Debug)]
 pub(super) struct DrivenUnit<F: Front> {
+    id: UnitId,
     pub(super) disk: Box<Disk>,
     /// `None` until it was started for the first time.
     identity: Option<Identity>,
@@ -69,51 +74,53 @@ pub(super) struct DrivenUnit<F: Front> {
     changed: bool,
     /// Nobody has it any more.
     pub(super) closed: bool,
+    /// Its geometry has changed, and nobody was told.
+    pub(super) resized: bool,
     /// Requests beyond the disk's slots, oldest first.
     pub(super) backlog: VecDeque<(iscsi_disk::Request, DiskJob<F>)>,
     jobs: Table<RequestId, DiskJob<F>>,
 }
 
 impl<F: Front> DrivenUnit<F> {
-    pub(super) fn new(unit: Unit) -> Self {
+    fn with(id: UnitId, disk: Box<Disk>) -> Self {
         Self {
-            disk: unit.disk,
-            identity: Some(unit.identity),
+            id,
+            disk,
+            identity: None,
             opening: None,
             changed: false,
             closed: false,
+            resized: false,
             backlog: VecDeque::new(),
             jobs: Table::new(),
         }
+    }
+
+    pub(super) fn new(id: UnitId, unit: Unit) -> Self {
+        Self { identity: Some(unit.identity), ..Self::with(id, unit.disk) }
     }
 
     /// A disk that has to be started.
-    pub(super) fn opening(capacity: usize, config: DiskConfig, reply: F::Opened) -> Self {
+    pub(super) fn opening(
+        id: UnitId,
+        capacity: usize,
+        config: DiskConfig,
+        reply: F::Opened,
+    ) -> Self {
         let mut disk = Disk::boxed(capacity, config);
         // A new disk can be started.
         let _ = disk.start();
-        Self {
-            disk,
-            identity: None,
-            opening: Some(reply),
-            changed: false,
-            closed: false,
-            backlog: VecDeque::new(),
-            jobs: Table::new(),
-        }
+        Self { opening: Some(reply), ..Self::with(id, disk) }
     }
 
-    /// The place of none.
-    fn none(config: DiskConfig) -> Self {
-        Self {
-            disk: Disk::boxed(1, config),
-            identity: None,
-            opening: None,
-            changed: false,
-            closed: false,
-            backlog: VecDeque::new(),
-            jobs: Table::new(),
-        }
+    /// Its name.
+    pub(super) const fn id(&self) -> UnitId {
+        self.id
+    }
+
+    /// The name of the next disk in this place.
+    pub(super) const fn next_id(&self) -> UnitId {
+        UnitId { generation: self.id.generation + 1, ..self.id }
     }
 
     /// It could not be opened, or it was closed and is gone.
@@ -164,12 +171,7 @@ impl<F: Front> DrivenUnit<F> {
     }
 
     /// Lets the disk submit commands and tells what has ended. True if it has submitted some.
-    pub(super) fn drive<R: Reactor>(
-        &mut self,
-        engine: &mut Engine<R>,
-        unit: UnitId,
-        news: &mut News,
-    ) -> bool {
+    pub(super) fn drive<R: Reactor>(&mut self, engine: &mut Engine<R>, news: &mut News) -> bool {
         let now = engine.now();
         let submitted = self.disk.drive(&mut engine.session, now);
         while let Some(event) = self.disk.poll_event() {
@@ -180,8 +182,11 @@ impl<F: Front> DrivenUnit<F> {
                         job.end(result.map_err(|error| engine.disk_failure(error)));
                     }
                 }
-                DiskEvent::GeometryChanged => news.resized = Some(unit),
-                DiskEvent::StateChanged(DiskState::Ready) => self.started(unit),
+                DiskEvent::GeometryChanged => {
+                    self.resized = true;
+                    news.resized = true;
+                }
+                DiskEvent::StateChanged(DiskState::Ready) => self.started(),
                 DiskEvent::StateChanged(DiskState::Failed(error)) => {
                     if let Some(reply) = self.opening.take() {
                         reply.send(Err(engine.disk_failure(error)));
@@ -203,11 +208,11 @@ impl<F: Front> DrivenUnit<F> {
         let disk = &self.disk;
         let idle = disk.in_use() == 0 && disk.in_flight() == 0 && !disk.is_verifying();
         if self.closed && idle && self.backlog.is_empty() {
-            *self = Self::none(*disk.config());
+            *self = Self::with(self.id, Disk::boxed(1, *disk.config()));
         }
     }
 
-    fn started(&mut self, unit: UnitId) {
+    fn started(&mut self) {
         let (Some(&identity), Some(&geometry)) = (self.disk.identity(), self.disk.geometry())
         else {
             return;
@@ -215,7 +220,7 @@ impl<F: Front> DrivenUnit<F> {
         let first = *self.identity.get_or_insert(identity);
         self.changed = !identity.is_same_device(&first);
         if let Some(reply) = self.opening.take() {
-            reply.send(Ok(Opened { unit, identity, geometry }));
+            reply.send(Ok(Opened { unit: self.id, identity, geometry }));
         }
     }
 }
