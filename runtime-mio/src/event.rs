@@ -98,8 +98,8 @@ pub enum Event<T> {
     },
     /// A request to a disk has ended.
     Done {
-        /// The session of the disk.
-        session: SessionId,
+        /// The disk.
+        disk: DiskId,
         /// The request.
         tag: T,
         /// Its memory, also after an error.
@@ -183,6 +183,8 @@ pub(crate) fn pop<T>(queue: &Queue<T>) -> Option<Event<T>> {
 /// Makes an event of an answer.
 pub(crate) struct Tagged<T> {
     pub(crate) session: SessionId,
+    /// The disk, of requests to one.
+    pub(crate) unit: UnitId,
     pub(crate) tag: T,
     pub(crate) queue: Queue<T>,
 }
@@ -219,7 +221,7 @@ macro_rules! reply {
     ($event:ident, $answer:ty) => {
         impl<T> Reply<$answer> for Tagged<T> {
             fn send(self, result: $answer) {
-                let Self { session, tag, queue } = self;
+                let Self { session, tag, queue, .. } = self;
                 push(&queue, Event::$event { session, tag, result });
             }
         }
@@ -227,15 +229,21 @@ macro_rules! reply {
 }
 
 reply!(Connected, Result<(), Error>);
-reply!(Done, Result<Payload, Failed>);
 reply!(Executed, Result<(Completed, Payload), Failed>);
 reply!(TaskManagement, Result<TaskManagementResponseCode, Error>);
 reply!(Pong, Result<Duration, Error>);
 reply!(Discovered, Result<Discovery, Error>);
 
+impl<T> Reply<Result<Payload, Failed>> for Tagged<T> {
+    fn send(self, result: Result<Payload, Failed>) {
+        let Self { session, unit, tag, queue } = self;
+        push(&queue, Event::Done { disk: DiskId { session, unit }, tag, result });
+    }
+}
+
 impl<T> Reply<Result<Opened, Error>> for Tagged<T> {
     fn send(self, result: Result<Opened, Error>) {
-        let Self { session, tag, queue } = self;
+        let Self { session, tag, queue, .. } = self;
         let result = result.map(|Opened { unit, identity, geometry }| {
             Box::new(OpenedDisk { disk: DiskId { session, unit }, identity, geometry })
         });

@@ -11,7 +11,7 @@ use iscsi_core::url::IscsiUrl;
 use iscsi_core::{Command, Config, DiscoveryScope, IscsiName, Portal, TaskManagement};
 use iscsi_disk::{DiskConfig, Geometry};
 use iscsi_runtime::{
-    Engine, Error, Job, Options, OwnedCommand, Payload, Request, Service, Status, Step,
+    Engine, Error, Job, Options, OwnedCommand, Payload, Request, Service, Status, Step, UnitId,
     check_command, check_request,
 };
 use mio::{Registry, Token};
@@ -209,7 +209,7 @@ impl<T> Sessions<T> {
     }
 
     fn tagged(&self, session: SessionId, tag: T) -> Tagged<T> {
-        Tagged { session, tag, queue: self.events.clone() }
+        Tagged { session, unit: UnitId::FIRST, tag, queue: self.events.clone() }
     }
 }
 
@@ -349,7 +349,8 @@ impl<T> Sessions<T> {
         tag: T,
     ) {
         let refusal = check_request(&request, &payload).err();
-        let job = Job::new(payload, self.tagged(disk.session, tag));
+        let tagged = Tagged { unit: disk.unit, ..self.tagged(disk.session, tag) };
+        let job = Job::new(payload, tagged);
         match refusal {
             Some(error) => job.end(Err(error)),
             None => self.ask(disk.session, Request::Disk(disk.unit, request, job)),
