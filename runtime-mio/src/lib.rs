@@ -7,9 +7,9 @@ mod timers;
 
 pub use event::{DiskId, Event, OpenedDisk, SessionId};
 pub use iscsi_runtime::{
-    Answer, Attempt, BadRecord, Completed, ConnectError, DiscoveredTarget, Discovery, Error,
-    Failed, GaveUp, IoError, KeepAlive, LoginFailure, Notice, Options, Payload, Resolve, ScsiError,
-    SessionStep, Status, Step, SystemResolver, TcpOptions, UnitId, Watch,
+    Answer, Attempt, BadRecord, Completed, ConnectError, Directed, DiscoveredTarget, Discovery,
+    Error, Failed, GaveUp, IoError, KeepAlive, LoginFailure, Notice, Options, Payload, Resolve,
+    ScsiError, SessionStep, Status, Step, SystemResolver, TcpOptions, UnitId, Watch,
 };
 pub use mio;
 pub use sessions::Sessions;

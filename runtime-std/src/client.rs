@@ -9,11 +9,11 @@ use iscsi_core::{
     Command, Config, Counters, DiscoveryScope, IscsiName, Negotiated, NoBuffers, Portal, Session,
     SessionState, TaskManagement, Trace,
 };
-use iscsi_runtime::{Completed, Discovery, Error, Notice, Options, check_command, task_end};
+use iscsi_runtime::{Completed, Data, Discovery, Error, Notice, Options, check_command, task_end};
 
-use crate::data::{Data, One};
 use crate::discovery;
 use crate::engine::{self, Engine, Poll, wait};
+use crate::one::One;
 use crate::queue::Queue;
 
 /// A logged-in session that one thread owns. Every call blocks, and has a time limit: those of the session's configuration.

@@ -8,11 +8,11 @@ use iscsi_disk::{
     DiskConfig, DiskError, DiskEvent, DiskState, Geometry, Identity, Request, RequestBuffers,
     RequestError, RequestId,
 };
-use iscsi_runtime::{Error, Options, Unit, check_request};
+use iscsi_runtime::{Data, Error, Options, Unit, check_request};
 
 use crate::client::Client;
-use crate::data::{Data, One};
 use crate::engine::{Engine, wait};
+use crate::one::One;
 
 /// A logical unit as a block device that one thread owns: bytes at any offset and of any length.
 ///

@@ -8,22 +8,21 @@ extern crate alloc;
 struct Readme;
 
 mod client;
-mod data;
 mod discovery;
 mod disk;
 mod engine;
 mod handle;
+mod one;
 mod queue;
 mod wait;
 
 pub use client::Client;
-pub use data::Data;
 pub use discovery::discover;
 pub use disk::Disk;
 pub use handle::{Handle, SharedDisk, Ticket};
 pub use iscsi_runtime::{
-    Answer, Attempt, BadRecord, Completed, ConnectError, DiscoveredTarget, Discovery, Error,
-    Failed, GaveUp, IoError, KeepAlive, LoginFailure, Notice, Options, Payload, Resolve, ScsiError,
-    SessionStep, Status, Step, SystemResolver, TcpOptions, Watch,
+    Answer, Attempt, BadRecord, Completed, ConnectError, Data, Directed, DiscoveredTarget,
+    Discovery, Error, Failed, GaveUp, IoError, KeepAlive, LoginFailure, Notice, Options, Payload,
+    Resolve, ScsiError, SessionStep, Status, Step, SystemResolver, TcpOptions, Watch,
 };
 pub use queue::{Completion, Queue};

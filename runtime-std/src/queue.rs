@@ -6,10 +6,9 @@ use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_core::{
     Command, Event, LostReason, SubmitError, TaskId, TaskManagement, TaskManagementId,
 };
-use iscsi_runtime::{Completed, Error, Table, check_command, task_end};
+use iscsi_runtime::{Completed, Data, Error, Table, check_command, task_end};
 
 use crate::client::Client;
-use crate::data::Data;
 use crate::engine::wait;
 
 /// Commands under way, with the memory of each.

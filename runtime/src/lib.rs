@@ -35,7 +35,9 @@ pub use engine::{Engine, task_end};
 pub use error::{Error, IoError};
 pub use inbox::{Inbox, Wake};
 pub use login::LoginFailure;
-pub use memory::{Failed, Lend, Payload, check_command, check_request, run_of, run_of_mut};
+pub use memory::{
+    Data, Directed, Failed, Lend, Payload, check_command, check_request, run_of, run_of_mut,
+};
 pub use net::{
     Answer, Attempt, ConnectError, Dialer, KeepAlive, Resolve, Step, SystemResolver, TcpOptions,
 };

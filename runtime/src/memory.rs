@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use iscsi_core::Command;
+use iscsi_core::{Command, Transfer};
 use iscsi_disk::{Operation, Request};
 
 use crate::error::Error;
@@ -107,29 +107,54 @@ fn require(needed: [u64; 2], memory: &impl Lend) -> Result<(), Error> {
     }
 }
 
-/// Owned memory for the data of one command. It goes in with the command and comes back with its end.
+/// Memory for the data of one command or request, by direction: owned as [`Payload`], borrowed as [`Data`]. It may be longer than what is moved; the
+/// rest is left alone.
 ///
 /// ```
-/// use iscsi_runtime::Payload;
-/// assert_eq!(Payload::In(vec![7; 4]).into_bytes(), [7; 4]);
+/// use iscsi_runtime::Directed;
+/// let constant: Directed<&'static [u8], Vec<u8>> = Directed::Out(b"written by many");
+/// # let _ = constant;
 /// ```
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub enum Payload {
+pub enum Directed<O, I> {
     /// No data.
     #[default]
     None,
     /// Where data from the target go.
-    In(Vec<u8>),
+    In(I),
     /// Data to the target.
-    Out(Vec<u8>),
+    Out(O),
     /// Both, for bidirectional commands.
     Both {
         /// Data to the target.
-        out: Vec<u8>,
+        out: O,
         /// Where data from the target go.
-        r#in: Vec<u8>,
+        r#in: I,
     },
 }
+
+/// Owned memory for the data of one command or request. It goes in with it and comes back with its end.
+///
+/// ```
+/// use iscsi_core::Transfer;
+/// use iscsi_runtime::Payload;
+/// let payload = Payload::In(vec![7; 4]);
+/// assert_eq!(payload.transfer(), Some(Transfer::In(4)));
+/// assert_eq!(payload.into_bytes(), [7; 4]);
+/// ```
+pub type Payload = Directed<Vec<u8>, Vec<u8>>;
+
+/// Borrowed memory for the data of one command or request. Reads go straight from the socket into it, writes are gathered from it.
+///
+/// ```
+/// use iscsi_core::Transfer;
+/// use iscsi_runtime::Data;
+///
+/// let mut block = [0; 512];
+/// assert_eq!(Data::In(&mut block).transfer(), Some(Transfer::In(512)));
+/// assert_eq!(Data::Out(&[1, 2, 3]).transfer(), Some(Transfer::Out(3)));
+/// ```
+pub type Data<'a> = Directed<&'a [u8], &'a mut [u8]>;
 
 impl Payload {
     /// The memory; of [`Both`](Self::Both) that for data from the target.
@@ -139,31 +164,63 @@ impl Payload {
             Self::In(bytes) | Self::Out(bytes) | Self::Both { r#in: bytes, .. } => bytes,
         }
     }
+
+    /// The same memory, borrowed.
+    pub fn borrow(&mut self) -> Data<'_> {
+        match self {
+            Self::None => Data::None,
+            Self::In(r#in) => Data::In(r#in),
+            Self::Out(out) => Data::Out(out),
+            Self::Both { out, r#in } => Data::Both { out, r#in },
+        }
+    }
 }
 
-impl Lend for Payload {
+impl<O: AsRef<[u8]>, I: AsRef<[u8]>> Directed<O, I> {
+    /// The transfer that uses all of this memory; `None` if it is 4 GiB or longer.
+    pub fn transfer(&self) -> Option<Transfer> {
+        let [r#in, out] = self.sizes();
+        let (r#in, out) = (u32::try_from(r#in).ok()?, u32::try_from(out).ok()?);
+        Some(match self {
+            Self::None => Transfer::None,
+            Self::In(_) => Transfer::In(r#in),
+            Self::Out(_) => Transfer::Out(out),
+            Self::Both { .. } => Transfer::Both { out, r#in },
+        })
+    }
+
+    fn sizes(&self) -> [u64; 2] {
+        let [r#in, out] = match self {
+            Self::None => [0, 0],
+            Self::In(r#in) => [r#in.as_ref().len(), 0],
+            Self::Out(out) => [0, out.as_ref().len()],
+            Self::Both { out, r#in } => [r#in.as_ref().len(), out.as_ref().len()],
+        };
+        [r#in as u64, out as u64]
+    }
+}
+
+impl<O, I> Lend for Directed<O, I>
+where
+    O: AsRef<[u8]> + fmt::Debug,
+    I: AsRef<[u8]> + AsMut<[u8]> + fmt::Debug,
+{
     fn space(&mut self, at: usize, max: u32) -> &mut [u8] {
         match self {
-            Self::In(r#in) | Self::Both { r#in, .. } => run_of_mut(r#in, at, max),
+            Self::In(r#in) | Self::Both { r#in, .. } => run_of_mut(r#in.as_mut(), at, max),
             Self::None | Self::Out(_) => &mut [],
         }
     }
 
     fn bytes(&self, at: usize, max: u32) -> &[u8] {
         match self {
-            Self::Out(out) | Self::Both { out, .. } => run_of(out, at, max),
+            Self::Out(out) | Self::Both { out, .. } => run_of(out.as_ref(), at, max),
             Self::None | Self::In(_) => &[],
         }
     }
 
     fn room(&self) -> [u64; 2] {
-        let [r#in, out] = match self {
-            Self::None => [0, 0],
-            Self::In(r#in) => [r#in.len(), 0],
-            Self::Out(out) => [0, out.len()],
-            Self::Both { out, r#in } => [r#in.len(), out.len()],
-        };
-        [r#in as u64, out as u64]
+        self.sizes()
     }
 }
 
@@ -210,7 +267,7 @@ impl<P> From<Failed<P>> for Error {
 
 #[cfg(test)]
 mod tests {
-    use iscsi_core::{Lun, Transfer};
+    use iscsi_core::Lun;
 
     use super::*;
 
@@ -226,6 +283,15 @@ mod tests {
         assert!(check_command(&command(Transfer::None), &Payload::None).is_ok());
         let both = Payload::Both { out: vec![1, 2], r#in: vec![0; 8] };
         assert!(check_command(&command(Transfer::Both { out: 2, r#in: 8 }), &both).is_ok());
+    }
+
+    #[test]
+    fn the_transfer_uses_all_memory() {
+        let mut block = [0; 8];
+        let both = Data::Both { out: &[1, 2], r#in: &mut block };
+        assert_eq!(both.transfer(), Some(Transfer::Both { out: 2, r#in: 8 }));
+        assert_eq!(both.room(), [8, 2]);
+        assert_eq!(Payload::Out(vec![0; 3]).borrow().transfer(), Some(Transfer::Out(3)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use iscsi_core::digest::DigestKind;
 use iscsi_core::{Command, Config, DiscoveryScope, Lun, Portal};
 use iscsi_disk::Request;
 use iscsi_runtime::{Completed, Discovery, Error, Failed, Options, Payload};
-use iscsi_runtime_std::{Client, Data, Disk, discover};
+use iscsi_runtime_std::{Client, Disk, discover};
 
 use crate::{Path, Runtime, Standing};
 
@@ -45,19 +45,9 @@ impl Runtime for Exclusive {
     }
 }
 
-/// The same memory, borrowed.
-fn lend(payload: &mut Payload) -> Data<'_> {
-    match payload {
-        Payload::None => Data::None,
-        Payload::In(r#in) => Data::In(r#in),
-        Payload::Out(out) => Data::Out(out),
-        Payload::Both { out, r#in } => Data::Both { out, r#in },
-    }
-}
-
 impl Path for One {
     fn submit(&mut self, request: Request, mut payload: Payload) -> u64 {
-        let result = self.disk.request(request, lend(&mut payload));
+        let result = self.disk.request(request, payload.borrow());
         let end = match result {
             Ok(()) => Ok(payload),
             Err(error) => Err(Failed { error, payload }),
@@ -80,7 +70,7 @@ impl Path for One {
         command: &Command<'_>,
         mut payload: Payload,
     ) -> Result<(Completed, Payload), Failed> {
-        match self.disk.client().execute(command, lend(&mut payload)) {
+        match self.disk.client().execute(command, payload.borrow()) {
             Ok(completed) => Ok((completed, payload)),
             Err(error) => Err(Failed { error, payload }),
         }
