@@ -248,3 +248,41 @@ fn a_command_that_was_spoilt_on_its_way_is_issued_again() {
     let reason = LostReason::Rejected(RejectReason::CommandNotSupported);
     assert_eq!(error, DiskError::Lost(reason));
 }
+
+/// A command that ends after the disk has failed may ask for a pause; nobody would ever end it.
+#[test]
+fn a_failed_disk_has_no_deadline() {
+    use iscsi_core::wire::ScsiStatus;
+    const READ: u8 = 0x28;
+    let mut world = World::new(Device::new(512, 64));
+    world.target.hold = true;
+    let mut reads = 0;
+    world.target.device.hook = Some(Box::new(move |cdb, device| {
+        if cdb[0] != READ {
+            return None;
+        }
+        reads += 1;
+        if reads == 1 {
+            device.naa[0] = 0x51;
+            let changed = AdditionalSense::REPORTED_LUNS_DATA_HAS_CHANGED;
+            return Some(Reply::unit_attention(changed));
+        }
+        Some(Reply::status(ScsiStatus::Busy))
+    }));
+    for _ in 0..2 {
+        world.submit(Request::read(0, 512), &[0; 512]).unwrap();
+    }
+    world.settle();
+    // The first read is answered, then the look at the device that follows; the second read is slow.
+    world.target.execute();
+    world.settle();
+    while world.target.waiting() > 1 {
+        world.target.put_off(READ);
+        world.target.execute();
+        world.settle();
+    }
+    assert_eq!(world.disk.state(), DiskState::Failed(DiskError::DeviceChanged));
+    world.target.execute();
+    world.settle();
+    assert_eq!(world.disk.poll_timeout(), None);
+}

@@ -24,6 +24,9 @@ const SHORT_IS_ALL: bool = cfg!(any(
 /// Bytes read at once when they are many small answers.
 const SCRATCH: usize = 32 << 10;
 
+/// How many of them are kept for the next ones.
+const SPARE: usize = 4;
+
 /// What the poll has told of the sockets of a session and was not used up: calls that could not do anything are not made.
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
@@ -121,6 +124,9 @@ impl Reactor for PollReactor {
         self.set_lookup(None);
         let mut socket = mio::net::TcpStream::from_std(socket);
         let both = Interest::READABLE | Interest::WRITABLE;
+        // A read stops at an urgent mark: it is short although more is there.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let both = both | Interest::PRIORITY;
         self.registry.register(&mut socket, self.token, both)?;
         self.readiness.add(true, true);
         Ok(PollSocket { stream: NonBlocking(socket), readiness: self.readiness.clone() })
@@ -145,7 +151,11 @@ impl Reactor for PollReactor {
     }
 
     fn take_scratch(&mut self, scratch: Box<RecvBuf>) -> Option<Box<RecvBuf>> {
-        self.scratches.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        let mut kept = self.scratches.lock().unwrap_or_else(PoisonError::into_inner);
+        // Sessions that had to keep theirs for a while come back with them.
+        if kept.len() < SPARE {
+            kept.push(scratch);
+        }
         None
     }
 

@@ -28,8 +28,8 @@ struct Slot<T> {
     token: Token,
     /// In the line of those that have something to do.
     ready: bool,
-    /// The target has closed its side: behind the bytes that are there is the end of the stream.
-    ends: bool,
+    /// Behind the bytes that a read takes is something else: the end of the stream, or bytes behind an urgent mark.
+    behind: bool,
     service: Option<Member<T>>,
 }
 
@@ -130,7 +130,7 @@ impl<T> Sessions<T> {
                     generation: 0,
                     token,
                     ready: false,
-                    ends: false,
+                    behind: false,
                     service: None,
                 });
                 self.slots.len() - 1
@@ -224,7 +224,7 @@ impl<T> Sessions<T> {
             let readable = event.is_readable() || event.is_read_closed() || event.is_error();
             let writable = event.is_writable() || event.is_write_closed() || event.is_error();
             service.engine().reactor().readiness().add(readable, writable);
-            slot.ends |= event.is_read_closed();
+            slot.behind |= event.is_read_closed() || event.is_priority();
         }
         self.wake(index);
         true
@@ -276,8 +276,8 @@ impl<T> Sessions<T> {
         self.timers.set(index, deadline);
         if turn.wants.again {
             self.wake(index);
-        } else if core::mem::take(&mut slot.ends) {
-            // The end was announced together with the bytes before it, and not read with them.
+        } else if core::mem::take(&mut slot.behind) {
+            // It was announced together with the bytes before it, and not read with them.
             service.engine().reactor().readiness().add(true, false);
             self.wake(index);
         }

@@ -193,7 +193,9 @@ fn a_target_that_is_gone_for_good_ends_in_time_and_costs_nothing() {
     assert_eq!(steps[0], 1);
     assert!(steps[1] + 1 >= failure.attempts && steps[2] == 1, "{steps:?} {failure:?}");
     // It stays failed until somebody opens it again.
-    assert!(matches!(disk.read_at(0, &mut [0; 512]), Err(Error::GaveUp(_))));
+    let later = disk.read_at(0, &mut [0; 512]).unwrap_err();
+    assert!(matches!(later, Error::GaveUp(_)));
+    assert_eq!(later.to_string(), error.to_string(), "it took as long as it took");
     proxy.refuse(false);
     disk.reconnect().unwrap();
     disk.read_at(0, &mut [0; 512]).unwrap();

@@ -208,7 +208,7 @@ impl<R: Reactor> Engine<R> {
                 first: status.first,
                 last: self.failure(status.last),
                 attempts: status.attempts,
-                time: self.now().saturating_since(status.since),
+                time: status.gives_up.unwrap_or_else(|| self.now()).saturating_since(status.since),
             }));
         }
         let caused = matches!(
@@ -340,8 +340,9 @@ impl<R: Reactor> Engine<R> {
             self.reactor.release(tcp.socket);
         }
         // Bytes of an old connection mean nothing to a new one.
-        if let Some(scratch) = &mut self.scratch {
+        if let Some(mut scratch) = self.scratch.take() {
             scratch.clear();
+            self.scratch = self.reactor.take_scratch(scratch);
         }
     }
 

@@ -20,7 +20,7 @@ use crate::recovery::Watch;
 pub struct Options {
     /// Settings of the sockets.
     pub tcp: TcpOptions,
-    /// How many commands may be under way at once: 32 unless set, rounded up to 8, 32, 128, 512 or 2048.
+    /// How many commands may be under way at once: 32 unless set, rounded up to 8, 32, 128 or 512, which is the most.
     pub depth: usize,
     /// Sees the header of every PDU of every connection.
     pub trace: Option<Trace>,

@@ -30,6 +30,8 @@ impl Disk {
         self.look_at(session);
         let answered = self.answer_session(session, now);
         if matches!(self.core.state, DiskState::Idle | DiskState::Failed(_)) {
+            // What a late answer asked to wait for does not matter any more.
+            self.core.paused_until = None;
             return answered;
         }
         if session.capacity() > self.slots.len() {

@@ -93,6 +93,13 @@ impl Target {
         self.ready.iter().map(|task| task.command.cdb).collect()
     }
 
+    /// Puts a waiting command with another operation code than this first.
+    pub(crate) fn put_off(&mut self, not: u8) {
+        if let Some(at) = self.ready.iter().position(|task| task.command.cdb[0] != not) {
+            self.ready.swap(0, at);
+        }
+    }
+
     /// Executes one waiting command: the first without a seed, else any.
     pub(crate) fn execute(&mut self) -> bool {
         if self.ready.is_empty() {

@@ -1,5 +1,6 @@
 //! Sessions in one loop, against this project's target.
 
+mod edges;
 mod many;
 mod support;
 

@@ -291,3 +291,18 @@ fn a_driver_is_polled_when_there_is_something_to_do_and_only_then() {
         handle.shut_down().await.unwrap();
     });
 }
+
+/// What waits for a login that nobody asked for does not hold the end up.
+#[test]
+fn a_session_that_was_never_opened_shuts_down() {
+    let (handle, driver) = pair("127.0.0.1:1".parse().unwrap());
+    let driver = smol::spawn(driver);
+    let test_unit_ready = Command::new(Lun::ZERO, &[0; 6], Transfer::None);
+    let ticket = handle.submit(&test_unit_ready, BytesMut::new());
+    run(async {
+        handle.shut_down().await.unwrap();
+        let failed = ticket.await.unwrap_err();
+        assert!(matches!(failed.error, Error::ShutDown), "{failed}");
+        driver.await;
+    });
+}

@@ -236,7 +236,8 @@ impl<T> Ticket<T> {
         self.0.is_ready()
     }
 
-    /// Waits for the end: at the latest after the time limits for commands and for aborting them.
+    /// Waits for the end. A command that was sent ends at the latest after the time limits for commands and for aborting them; one in line waits
+    /// for those before it, and all wait while a lost connection is replaced, for as long as the recovery policy says.
     ///
     /// # Errors
     /// [`Failed`] with the memory.
@@ -249,7 +250,8 @@ impl<T> Ticket<T> {
     /// # Errors
     /// The ticket, to wait longer.
     pub fn wait_for(self, time: Duration) -> Result<Result<T, Failed>, Self> {
-        match self.0.wait_until(Instant::now() + time) {
+        let Some(until) = Instant::now().checked_add(time) else { return Ok(self.wait()) };
+        match self.0.wait_until(until) {
             Ok(end) => Ok(answer(end)),
             Err(receiver) => Err(Self(receiver)),
         }

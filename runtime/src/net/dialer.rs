@@ -132,8 +132,9 @@ impl<S> Dialer<S> {
             let turn = self.runners.is_empty() || now >= self.next_start;
             match self.waiting.pop_front() {
                 Some(address) if turn => {
-                    self.next_start = now + HEAD_START;
-                    self.enter(address, reactor, options, now);
+                    let begun = self.enter(address, reactor, options, now);
+                    // Who has failed at once needs no head start.
+                    self.next_start = if begun { now + HEAD_START } else { now };
                 }
                 Some(address) => {
                     self.waiting.push_front(address);
@@ -145,21 +146,34 @@ impl<S> Dialer<S> {
         }
     }
 
-    /// Starts to connect to one more address.
-    fn enter<R>(&mut self, address: SocketAddr, reactor: &mut R, options: &TcpOptions, now: Instant)
+    /// Starts to connect to one more address. False if that has failed.
+    fn enter<R>(
+        &mut self,
+        address: SocketAddr,
+        reactor: &mut R,
+        options: &TcpOptions,
+        now: Instant,
+    ) -> bool
     where
         R: Reactor<Socket = S>,
     {
+        let failed = self.failed.len();
         let socket = match options.socket(&address) {
             Ok(socket) => socket,
-            Err((step, error)) => return self.fail(Some(address), step, error),
+            Err((step, error)) => {
+                self.fail(Some(address), step, error);
+                return false;
+            }
         };
         match socket.connect(&SockAddr::from(address)) {
             // An interrupted connect goes on by itself.
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) if e.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
-            Err(error) => return self.fail(Some(address), Step::Connect, error),
+            Err(error) => {
+                self.fail(Some(address), Step::Connect, error);
+                return false;
+            }
         }
         match reactor.adopt(socket.into()) {
             Ok(socket) => {
@@ -168,6 +182,7 @@ impl<S> Dialer<S> {
             }
             Err(error) => self.fail(Some(address), Step::Wait, error),
         }
+        self.failed.len() == failed
     }
 
     /// The first socket that has arrived. Those that have failed, or whose time is over, are out of the race.

@@ -80,6 +80,8 @@ pub struct Service<R: Reactor, F: Front> {
     questions: VecDeque<(OwnedScope, F::Discovery)>,
     question: Option<(Collector, F::Discovery)>,
     news: News,
+    /// Who takes free slots first: disks and single commands in turn.
+    first: usize,
     closing: bool,
     logging_out: bool,
 }
@@ -151,6 +153,7 @@ impl<R: Reactor, F: Front> Service<R, F> {
             questions: VecDeque::new(),
             question: None,
             news: News { freed: false, resized: false },
+            first: 0,
             closing: false,
             logging_out: false,
         }
@@ -233,13 +236,15 @@ impl<R: Reactor, F: Front> Service<R, F> {
             // Slots have become free, or something can be asked for now.
             wants.again |= self.has_backlog();
         }
-        // What the disks submit now waits for the next turn.
-        wants.again |= self.drive_disks();
+        // Once a turn: with two steps, two parties would never change places.
+        self.first = self.first.wrapping_add(1);
+        // What is submitted now waits for the next turn.
+        wants.again |= self.share_slots();
         wants.again |= self.vouch();
         wants.again |= self.settle_questions();
         // Requests may end without an event of the session, for example because it has failed: others take their places.
         wants.again |= core::mem::take(&mut self.news.freed) && self.has_backlog();
-        if self.closing && (self.is_idle() || self.is_away_for_ever()) {
+        if self.closing && (self.is_idle() || self.is_away_for_ever() || self.was_never_opened()) {
             if let Some(end) = self.end() {
                 return Turn { wants, end: Some(end) };
             }
@@ -270,10 +275,16 @@ impl<R: Reactor, F: Front> Service<R, F> {
     fn is_away_for_ever(&self) -> bool {
         let session = &self.engine.session;
         session.config().recovery().retry == Retry::Forever
+            && session.recovery().is_some()
             && matches!(
                 session.state(),
                 SessionState::Waiting(_) | SessionState::Connecting | SessionState::LoggingIn
             )
+    }
+
+    /// What waits for a login that nobody has asked for waits for nothing.
+    fn was_never_opened(&self) -> bool {
+        self.engine.session.state() == SessionState::Idle
     }
 
     /// Answers for the devices after a new login if no disk does. True if the session goes on.
@@ -307,6 +318,9 @@ impl<R: Reactor, F: Front> Service<R, F> {
 impl<R: Reactor, F: Front> Service<R, F> {
     /// Takes a request; its answer comes by a later [`turn`](Self::turn), or at once.
     pub fn accept(&mut self, request: Request<F>) {
+        if self.closing && !matches!(request, Request::Close(_) | Request::Status(_)) {
+            return request.refuse();
+        }
         match request {
             Request::Execute(command, job) => self.backlog.push_back((command, job)),
             Request::Open(config, reply) => self.open(config, reply),
@@ -329,6 +343,15 @@ impl<R: Reactor, F: Front> Service<R, F> {
     }
 
     fn submit(&mut self) {
+        if self.function.is_none() {
+            self.start_function();
+        }
+        self.start_question();
+        self.units.iter_mut().for_each(DrivenUnit::submit);
+        self.share_slots();
+    }
+
+    fn submit_commands(&mut self) {
         while let Some((command, job)) = self.backlog.pop_front() {
             if !job.is_wanted() {
                 continue;
@@ -348,12 +371,6 @@ impl<R: Reactor, F: Front> Service<R, F> {
                 Err(error) => job.end(Err(self.engine.refusal(error))),
             }
         }
-        if self.function.is_none() {
-            self.start_function();
-        }
-        self.start_question();
-        self.units.iter_mut().for_each(DrivenUnit::submit);
-        self.drive_disks();
     }
 
     fn open(&mut self, config: DiskConfig, reply: F::Opened) {
@@ -361,11 +378,20 @@ impl<R: Reactor, F: Front> Service<R, F> {
         self.place(DrivenUnit::opening(id, capacity, config, reply));
     }
 
-    /// Lets the disks submit commands and tells what has ended. True if one has submitted some.
-    fn drive_disks(&mut self) -> bool {
+    /// Lets disks and single commands take the free slots of the session, another one first each turn, so that a disk with more to do than
+    /// there are slots does not keep the others out. Tells what has ended. True if something was submitted.
+    fn share_slots(&mut self) -> bool {
+        let parties = self.units.len() + 1;
         let mut submitted = false;
-        for unit in &mut self.units {
-            submitted |= unit.drive(&mut self.engine, &mut self.news);
+        for n in 0..parties {
+            match self.units.get_mut(self.first.wrapping_add(n) % parties) {
+                Some(unit) => submitted |= unit.drive(&mut self.engine, &mut self.news),
+                None => {
+                    let before = self.backlog.len();
+                    self.submit_commands();
+                    submitted |= self.backlog.len() < before;
+                }
+            }
         }
         submitted
     }
@@ -400,7 +426,10 @@ impl<R: Reactor, F: Front> Service<R, F> {
 
     fn connect(&mut self, reply: F::Connected) {
         match self.engine.session.state() {
-            SessionState::LoggedIn => reply.send(Ok(())),
+            SessionState::LoggedIn => {
+                self.units.iter_mut().for_each(DrivenUnit::revive);
+                reply.send(Ok(()));
+            }
             // A logout that the target asked for is followed by a login, if the policy says so; else its end is told.
             SessionState::Connecting
             | SessionState::LoggingIn
@@ -413,7 +442,11 @@ impl<R: Reactor, F: Front> Service<R, F> {
                 self.connecting.push(reply);
             }
             _ => match self.engine.open(self.portal.clone()) {
-                Ok(()) => self.connecting.push(reply),
+                Ok(()) => {
+                    // The session begins anew, and asks nobody to verify: requests must not come before the look.
+                    self.units.iter_mut().for_each(DrivenUnit::look_again);
+                    self.connecting.push(reply);
+                }
                 Err(error) => reply.send(Err(error)),
             },
         }
@@ -452,5 +485,21 @@ impl<R: Reactor, F: Front> Service<R, F> {
             in_use: session.in_use(),
             capacity: session.capacity(),
         }
+    }
+}
+
+impl<R: Reactor, F: Front> Drop for Service<R, F> {
+    /// Answers everything that jobs do not answer themselves.
+    fn drop(&mut self) {
+        self.connecting.drain(..).for_each(|reply| reply.send(Err(Error::ShutDown)));
+        self.pings.drain(..).for_each(|ping| ping.reply.send(Err(Error::ShutDown)));
+        let functions = self.functions.drain(..).map(|(_, reply)| reply);
+        let function = self.function.take().map(|(_, reply)| reply);
+        functions.chain(function).for_each(|reply| reply.send(Err(Error::ShutDown)));
+        let questions = self.questions.drain(..).map(|(_, reply)| reply);
+        let question = self.question.take().map(|(_, reply)| reply);
+        questions.chain(question).for_each(|reply| reply.send(Err(Error::ShutDown)));
+        let openings = self.units.iter_mut().filter_map(|unit| unit.opening.take());
+        openings.for_each(|reply| reply.send(Err(Error::ShutDown)));
     }
 }

@@ -138,6 +138,12 @@ impl<F: Front> DrivenUnit<F> {
         self.disk.geometry()
     }
 
+    /// A session is opened anew: what is there now may be another device.
+    pub(super) fn look_again(&mut self) {
+        // Refused if it is being looked at anyway, or has failed; those start again.
+        let _ = self.disk.check();
+    }
+
     /// After a new login by hand: a disk that has failed starts again.
     pub(super) fn revive(&mut self) {
         if self.identity.is_some() && matches!(self.disk.state(), DiskState::Failed(_)) {
@@ -148,8 +154,7 @@ impl<F: Front> DrivenUnit<F> {
 
     pub(super) fn submit(&mut self) {
         if self.changed {
-            let error = Error::Disk(DiskError::DeviceChanged);
-            self.backlog.drain(..).for_each(|(_, job)| job.end(Err(error.clone())));
+            self.end_backlog(&Error::Disk(DiskError::DeviceChanged));
         }
         // What was asked for meanwhile is done once the disk has started again.
         if self.disk.state() == DiskState::Starting {
@@ -170,6 +175,10 @@ impl<F: Front> DrivenUnit<F> {
         }
     }
 
+    fn end_backlog(&mut self, error: &Error) {
+        self.backlog.drain(..).for_each(|(_, job)| job.end(Err(error.clone())));
+    }
+
     /// Lets the disk submit commands and tells what has ended. True if it has submitted some.
     pub(super) fn drive<R: Reactor>(&mut self, engine: &mut Engine<R>, news: &mut News) -> bool {
         let now = engine.now();
@@ -188,12 +197,20 @@ impl<F: Front> DrivenUnit<F> {
                 }
                 DiskEvent::StateChanged(DiskState::Ready) => self.started(),
                 DiskEvent::StateChanged(DiskState::Failed(error)) => {
+                    // Others may go on, and the line ends.
+                    news.freed = true;
                     if let Some(reply) = self.opening.take() {
                         reply.send(Err(engine.disk_failure(error)));
                     }
                 }
                 _ => {}
             }
+        }
+        if let DiskState::Failed(error) = self.disk.state()
+            && !self.backlog.is_empty()
+        {
+            // It says more than that the disk is not ready.
+            self.end_backlog(&engine.disk_failure(error));
         }
         self.clear();
         submitted
