@@ -261,3 +261,37 @@ fn x_19_scsi_on_a_discovery_session() {
     rig.run();
     assert!(rig.violation().is_some());
 }
+
+#[test]
+fn a_discovery_that_is_left_makes_room_for_the_next() {
+    for answered in [true, false] {
+        let (mut rig, request) = asked();
+        if answered {
+            let response = rig.target.text_response(&request, continued(7));
+            rig.send(response, ANSWER);
+            assert!(rig.driver.poll_discovery(&rig.clock).is_some());
+        }
+        rig.driver.ask().0.leave_discovery();
+        rig.run();
+        assert!(rig.target.inbox.is_empty(), "the rest is not asked for");
+        assert_eq!(rig.driver.poll_discovery(&rig.clock), None);
+        let now = rig.clock.now();
+        let (connection, session) = rig.driver.ask();
+        let again = connection.send_targets(DiscoveryScope::All, session, now);
+        if !answered {
+            // An answer is under way; what comes is thrown away.
+            assert_eq!(again, Err(SubmitError::Busy));
+            let response = rig.target.text_response(&request, continued(7));
+            rig.send(response, ANSWER);
+            assert!(rig.target.inbox.is_empty());
+            let (connection, session) = rig.driver.ask();
+            connection.send_targets(DiscoveryScope::All, session, now).unwrap();
+        }
+        rig.run();
+        let (request, text) = rig.target.expect_text();
+        assert_eq!((request.transfer, text.as_slice()), (None, &b"SendTargets=All\0"[..]));
+        let response = rig.target.text_response(&request, None);
+        rig.send(response, ANSWER);
+        assert_eq!(items(&mut rig), RECORDS);
+    }
+}

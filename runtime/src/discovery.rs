@@ -181,7 +181,11 @@ impl Collector {
                     self.records += 1;
                     self.found.add(item);
                 }
-                DiscoveryItem::Target(_) => return Some(Err(Error::TooManyTargets(MAX_RECORDS))),
+                DiscoveryItem::Target(_) => {
+                    // The session can be asked again.
+                    engine.connection.leave_discovery();
+                    return Some(Err(Error::TooManyTargets(MAX_RECORDS)));
+                }
                 DiscoveryItem::Done => {
                     self.found.complete(self.asked.as_ref());
                     return Some(Ok(core::mem::take(&mut self.found)));

@@ -82,6 +82,8 @@ pub(super) struct TextExchange {
     more: bool,
     /// Nobody waits for the answer: an empty request, because the target asked for a negotiation.
     quiet: bool,
+    /// Nobody wants the rest of the answer either.
+    left: bool,
     records: SendTargets,
     bytes: u32,
     parts: u32,
@@ -97,6 +99,7 @@ impl TextExchange {
         parsed: 0,
         more: false,
         quiet: false,
+        left: false,
         records: SendTargets::new(),
         bytes: 0,
         parts: 0,
@@ -192,6 +195,19 @@ impl Connection {
         }
     }
 
+    /// Lets go of a discovery: the rest of the answer is not asked for. The next [`send_targets`](Self::send_targets) may have to wait for a part
+    /// that is under way; the target forgets the old exchange when it sees the new one (RFC 7143 section 11.10.4).
+    pub const fn leave_discovery(&mut self) {
+        let text = &mut self.core.text;
+        if matches!(text.state, State::Sent) {
+            text.quiet = true;
+            text.left = true;
+        } else if !text.quiet {
+            *text = TextExchange::IDLE;
+            self.core.timers.text = None;
+        }
+    }
+
     /// The pairs that are there are read: the cut-off rest moves to the front, and the next part is asked for.
     fn ask_for_more(&mut self, session: &Session, now: Instant) {
         let text = &mut self.core.text;
@@ -257,7 +273,7 @@ impl Connection {
         text.state = State::Answered;
         if text.quiet {
             text.filled = 0;
-            text.state = if text.more { State::Wanted } else { State::Idle };
+            text.state = if text.more && !text.left { State::Wanted } else { State::Idle };
         }
         if text.state != State::Wanted {
             self.core.timers.text = None;

@@ -91,7 +91,12 @@ impl<R: Reactor, F: Front> Service<R, F> {
 
     /// Takes what has come of the answer to a question for targets. True if more has to be asked for.
     pub(super) fn settle_questions(&mut self) -> bool {
-        let Some((collector, _)) = &mut self.question else { return false };
+        let Some((collector, reply)) = &mut self.question else { return false };
+        if !reply.is_wanted() {
+            self.question = None;
+            self.engine.connection.leave_discovery();
+            return !self.questions.is_empty();
+        }
         let end = collector.step(&mut self.engine);
         let goes_on = collector.goes_on();
         if let Some(end) = end

@@ -419,6 +419,11 @@ impl<R: Reactor, F: Front> Service<R, F> {
             let Some((scope, reply)) = self.questions.pop_front() else { return };
             match Collector::start(&mut self.engine, scope.scope()) {
                 Ok(collector) => self.question = Some((collector, reply)),
+                // A part of an answer that nobody wants is under way; it makes room.
+                Err(Error::Submit(SubmitError::Busy)) => {
+                    self.questions.push_front((scope, reply));
+                    return;
+                }
                 Err(error) => reply.send(Err(error)),
             }
         }
