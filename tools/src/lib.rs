@@ -17,5 +17,6 @@ mod env;
 mod inquiry;
 mod json;
 mod output;
+mod signals;
 mod unit;
 mod units;
