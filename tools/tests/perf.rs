@@ -7,12 +7,15 @@ mod served;
 mod support;
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use iscsi_fault_proxy::FaultProxy;
 use iscsi_target::{Disk, DiskError, NullDisk, Quirks, RamDisk};
 use serde_json::Value;
-use served::{Served, Spoilt};
-use support::{PERF, Ran, Scratch, run};
+use served::{Served, Spoilt, TARGET};
+use support::{PERF, Ran, Scratch, command, run};
 
 const MIB: usize = 1 << 20;
 const RUNTIMES: [&str; 3] = ["std", "mio", "smol"];
@@ -270,5 +273,57 @@ fn a_time_a_warm_up_and_pictures() {
         assert!(text.contains("\niops average ") || text.contains("\riops average "), "{text}");
         let svg = String::from_utf8(picture.read()).unwrap();
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+    }
+}
+
+#[test]
+fn lost_connections_are_replaced() {
+    let served = Served::with(&[(16 * MIB, 512)], |config| config.limits.default_time2wait = 0);
+    let broken = |losses: u64| {
+        // The first connection is for a look at the unit.
+        let faults = FaultProxy::to(served.address()).seed(5).only_connections(1..1 + losses);
+        faults.close_after_bytes(100_000..400_000).start().unwrap()
+    };
+    for runtime in RUNTIMES {
+        let proxy = broken(4);
+        let url = format!("iscsi://{}/{TARGET}/0", proxy.addr());
+        let options = "--mode verify --overwrite --count 1000 --time2wait 0 --retry-for 30";
+        let options = format!("--runtime {runtime} {options}");
+        let document = json(&options, &url);
+        assert_eq!((&document["ios"], &document["errors"]), (&2000.into(), &0.into()));
+        assert_eq!(document["connections_lost"], 4, "{runtime}");
+
+        let proxy = broken(4);
+        let url = format!("iscsi://{}/{TARGET}/0", proxy.addr());
+        let ran = perf(&format!("{options} -x 1"), &url).ended_with(10);
+        assert!(ran.stderr.contains(" connections were lost, 1 may be"), "{}", ran.stderr);
+        let proxy = broken(4);
+        let url = format!("iscsi://{}/{TARGET}/0", proxy.addr());
+        let ran = perf(&format!("{options} -x 0"), &url).ended_with(10);
+        assert!(!ran.stderr.contains("next attempt"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_signal_is_an_ordinary_end() {
+    let served = Served::new(&[MIB]);
+    for runtime in RUNTIMES {
+        let mut child = command(PERF, ["-l", "--runtime", runtime, &served.url(0)])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut text = String::new();
+        while !text.contains(" - lba ") {
+            assert_ne!(lines.read_line(&mut text).unwrap(), 0, "{text}");
+        }
+        let id = child.id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill -s INT $0", &id]).status().unwrap().success());
+        lines.read_to_string(&mut text).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{text}");
+        assert!(
+            text.contains("press CTRL-C to abort") && text.ends_with("\n\nfinished.\n"),
+            "{text}"
+        );
     }
 }
