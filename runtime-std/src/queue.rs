@@ -1,6 +1,7 @@
 //! Many commands at once from one thread, with borrowed memory.
 
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_core::{
@@ -124,6 +125,28 @@ impl<'i, 'buf> Queue<'i, 'buf> {
                 Some(completion) => return Ok(Some(completion)),
                 None => wait(&self.client.engine, wants, None)?,
             }
+        }
+    }
+
+    /// Waits for the next command to end, for at most so long; `None` if none has ended by then. With nothing under way it only keeps the
+    /// connection alive meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`wait`](Self::wait).
+    pub fn wait_timeout(&mut self, time: Duration) -> Result<Option<Completion<'buf>>, Error> {
+        let until = self.client.engine.now() + time;
+        loop {
+            if let Some(completion) = self.take() {
+                return Ok(Some(completion));
+            }
+            let wants = self.client.engine.turn_and_vouch(&mut self.memory);
+            if let Some(completion) = self.take() {
+                return Ok(Some(completion));
+            }
+            if self.client.engine.now() >= until {
+                return Ok(None);
+            }
+            wait(&self.client.engine, wants, Some(until))?;
         }
     }
 

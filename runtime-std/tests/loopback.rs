@@ -8,6 +8,7 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 use std::io::{self, Write as _};
 use std::net::{Shutdown, TcpListener};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
@@ -253,6 +254,31 @@ fn a_target_that_reads_nothing() {
         None => unreachable!("commands are under way"),
     });
     assert!(error.timer().is_some(), "{error}");
+}
+
+#[test]
+fn a_wait_with_a_time_limit_gives_the_command_up_to_no_one() {
+    let (release, released) = mpsc::channel();
+    let server = Server::once(move |mut peer| {
+        peer.log_in()?;
+        released.recv().map_err(io::Error::other)?;
+        good(&mut peer)?;
+        peer.be_silent()
+    });
+    let mut client = connect(&server).unwrap();
+    let mut queue = client.queue();
+    let start = Instant::now();
+    let limit = Duration::from_millis(50);
+    assert!(queue.wait_timeout(limit).unwrap().is_none(), "nothing is under way");
+    assert!(start.elapsed() >= limit);
+    let task = queue.submit(&TEST_UNIT_READY, Data::None).unwrap();
+    assert!(queue.wait_timeout(limit).unwrap().is_none(), "no answer yet");
+    assert!(start.elapsed() >= 2 * limit);
+    assert_eq!(queue.len(), 1);
+    release.send(()).unwrap();
+    let done = queue.wait_timeout(Duration::from_secs(10)).unwrap().expect("the answer");
+    assert_eq!(done.task, task);
+    done.result.unwrap().good().unwrap();
 }
 
 #[test]

@@ -178,6 +178,14 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads a number of seconds, which may be 0.
+pub(crate) fn parse_seconds_or_0(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds <= f64::from(u32::MAX));
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "write a number of seconds".into())
+}
+
 fn parse_yes_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" | "Yes" => Ok(true),

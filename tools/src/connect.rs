@@ -119,17 +119,31 @@ impl Setup {
 
     /// Opens a session with the target of a URL.
     pub(crate) fn open(&self, url: &IscsiUrl) -> Outcome<Unit> {
-        let mut builder = url.config(self.name.clone())?;
-        if let Some(chap) = url.credentials.chap()? {
-            builder = builder.chap(allow_none(chap));
-        }
-        let client = self.log_in(self.config(&builder)?, &url.portal);
-        let client = client.map_err(|stop| stop.about(url))?;
+        let client = self.open_client(url)?;
         let unit = Unit::new(client, url.lun, url.to_string());
         match &url.options.force_usn {
             Some(serial) => unit.with_serial(serial),
             None => Ok(unit),
         }
+    }
+
+    /// Opens a session with the target of a URL, whatever its logical units are.
+    pub(crate) fn open_client(&self, url: &IscsiUrl) -> Outcome<Client> {
+        self.log_in(self.session_config(url)?, &url.portal).map_err(|stop| stop.about(url))
+    }
+
+    /// What a session with the target of a URL is configured with.
+    pub(crate) fn session_config(&self, url: &IscsiUrl) -> Outcome<Config> {
+        let mut builder = url.config(self.name.clone())?;
+        if let Some(chap) = url.credentials.chap()? {
+            builder = builder.chap(allow_none(chap));
+        }
+        self.config(&builder)
+    }
+
+    /// What sessions of any runtime are opened with.
+    pub(crate) const fn options(&self) -> &Options {
+        &self.options
     }
 
     /// Opens a session with a discovered target, with the credentials that discovery was made with.
@@ -301,9 +315,7 @@ pub(crate) fn explain(error: &Error) -> Stop {
         | Error::Lost(LostReason::Protocol(ProtocolError::Login(_))) => {
             "the target broke a rule of the negotiation; other values may spare it that (--help, Negotiation)"
         }
-        Error::GaveUp(_) => {
-            "check the network and the target, then copy the rest (--offset-src, --offset-dst); --retry-for SECONDS waits longer"
-        }
+        Error::GaveUp(_) => "check the network and the target; --retry-for SECONDS waits longer",
         Error::Lost(LostReason::TimedOut(_)) => "--timeout SECONDS allows more time",
         _ => return Stop::failed(error.to_string()),
     };

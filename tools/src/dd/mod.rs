@@ -6,11 +6,9 @@ mod plan;
 mod sink;
 mod source;
 
-use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
@@ -19,13 +17,12 @@ use iscsi_core::SessionState;
 use iscsi_runtime_std::SessionStep;
 use serde_json::json;
 use sha2_std::{Digest, Sha256};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
 use crate::args::{self, Common, Negotiation};
 use crate::connect::Setup;
 use crate::inquiry::hex;
 use crate::output::{self, FAILED, Outcome, Stop, complain, print_json, report};
+use crate::signals::interruption;
 use crate::units::{parse_bytes, rate};
 use pipeline::Tally;
 use plan::{Ends, Plan, parse_piece};
@@ -92,7 +89,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) distinct_units: bool,
     /// How long to try to replace a connection that is lost; 0 to fail at once
-    #[arg(long, value_name = "SECONDS", value_parser = parse_retry, default_value = "120")]
+    #[arg(long, value_name = "SECONDS", value_parser = args::parse_seconds_or_0, default_value = "120")]
     retry_for: Duration,
     /// Show progress
     #[arg(short = 'p', long)]
@@ -125,14 +122,6 @@ pub fn main() -> ExitCode {
         Err(Stop::Unread) if arguments.dst.as_deref() == Some("-") => ExitCode::from(FAILED),
         outcome => output::finish(TOOL, outcome),
     }
-}
-
-/// Reads a number of seconds, which may be 0.
-fn parse_retry(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds <= f64::from(u32::MAX));
-    seconds
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "write a number of seconds".into())
 }
 
 /// Says why a connection was lost and what is done about it.
@@ -185,18 +174,6 @@ fn run(arguments: &Arguments) -> Outcome<u8> {
         Ok(()) | Err(Stop::Unread) if tally.skipped > 0 => Ok(FAILED),
         printed => printed.map(|()| 0),
     }
-}
-
-/// What SIGINT and SIGTERM set. The second of them ends the program at once: the other end may not answer any more.
-fn interruption() -> Outcome<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order, or the first one would be the second.
-        flag::register_conditional_shutdown(signal, 128 + signal, interrupted.clone())
-            .and_then(|_| flag::register(signal, interrupted.clone()))
-            .map_err(|error| Stop::failed(format!("handling signals: {error}")))?;
-    }
-    Ok(interrupted)
 }
 
 /// The result, on standard output unless the data went there.

@@ -11,6 +11,7 @@ pub(crate) const LS: &str = env!("CARGO_BIN_EXE_iscsi-ls");
 pub(crate) const INQ: &str = env!("CARGO_BIN_EXE_iscsi-inq");
 pub(crate) const READCAPACITY16: &str = env!("CARGO_BIN_EXE_iscsi-readcapacity16");
 pub(crate) const DD: &str = env!("CARGO_BIN_EXE_iscsi-dd");
+pub(crate) const PERF: &str = env!("CARGO_BIN_EXE_iscsi-perf");
 pub(crate) const DEMO: &str = env!("CARGO_BIN_EXE_iscsi-demo");
 
 /// How a program ended, and what it printed.

@@ -69,6 +69,9 @@ impl Disk for Boxed {
     fn blocks(&self) -> u64 {
         self.0.blocks()
     }
+    fn is_read_only(&self) -> bool {
+        self.0.is_read_only()
+    }
     fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), DiskError> {
         self.0.read(at, into)
     }

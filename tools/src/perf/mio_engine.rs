@@ -1,0 +1,179 @@
+//! Over the event loop: all sessions in one thread.
+
+use std::io;
+use std::time::Instant;
+
+use iscsi_core::url::IscsiUrl;
+use iscsi_runtime_mio::mio::{Events, Poll, Token};
+use iscsi_runtime_mio::{Error, Event, Payload, SessionId, Sessions};
+
+use crate::connect::{Setup, explain};
+use crate::output::{Outcome, Stop};
+use crate::perf::stats::Recorder;
+use crate::perf::workload::{Io, Job, Lane, Next};
+
+/// What an event belongs to: the session's number, and the I/O if it is one.
+type Tag = (usize, Option<Io>);
+
+/// Carries a job out. `started` is called when the sessions are there, `ended` after the last I/O.
+pub(crate) fn run(
+    job: &Job,
+    setup: &Setup,
+    url: &IscsiUrl,
+    started: &dyn Fn(),
+    ended: &dyn Fn(),
+) -> Outcome<Vec<Recorder>> {
+    let mut poll = Poll::new().map_err(failed)?;
+    let mut readiness = Events::with_capacity(256);
+    let mut sessions = Sessions::new(poll.registry()).map_err(failed)?;
+    let names = connect(&mut sessions, &mut poll, &mut readiness, job, setup, url)?;
+    job.begin();
+    started();
+    let lanes = (0..).zip(&job.live).map(|(session, live)| Lane::new(job, live, session));
+    let mut lanes: Vec<_> = lanes.collect();
+    let memory = || vec![vec![0; job.workload.bytes()]; job.workload.depth];
+    let mut free: Vec<Vec<Vec<u8>>> = lanes.iter().map(|_| memory()).collect();
+    let mut under_way = 0_usize;
+    loop {
+        let now = Instant::now();
+        let mut until = None;
+        for (n, (lane, free)) in lanes.iter_mut().zip(&mut free).enumerate() {
+            let Some(&session) = names.get(n) else { continue };
+            let wait = issue(job, &mut sessions, session, n, lane, free, now, &mut under_way);
+            until = [until, wait].into_iter().flatten().min();
+        }
+        if under_way == 0 && until.is_none() {
+            break;
+        }
+        turn(&mut sessions, &mut poll, &mut readiness, until)?;
+        let now = Instant::now();
+        while let Some(event) = sessions.poll_event() {
+            let Event::Executed { tag: (n, Some(io)), result, .. } = event else { continue };
+            under_way -= 1;
+            let (result, payload) = match result {
+                Ok((completed, payload)) => (Ok(completed), payload),
+                Err(failed) => (Err(failed.error), failed.payload),
+            };
+            let memory = payload.into_bytes();
+            if let (Some(lane), Some(free)) = (lanes.get_mut(n), free.get_mut(n)) {
+                lane.finished(io, now, result, &memory);
+                free.push(memory);
+            }
+        }
+    }
+    ended();
+    close(&mut sessions, &mut poll, &mut readiness, &names)?;
+    Ok(lanes.into_iter().map(|lane| lane.recorder).collect())
+}
+
+/// Hands a session what it may begin; the time before which it may begin nothing more.
+#[expect(clippy::too_many_arguments, reason = "the loop's state")]
+fn issue(
+    job: &Job,
+    sessions: &mut Sessions<Tag>,
+    session: SessionId,
+    n: usize,
+    lane: &mut Lane<'_>,
+    free: &mut Vec<Vec<u8>>,
+    now: Instant,
+    under_way: &mut usize,
+) -> Option<Instant> {
+    while let Some(mut memory) = free.pop() {
+        let io = match lane.next(now) {
+            Next::Issue(io) => io,
+            Next::Wait(until) => {
+                free.push(memory);
+                return Some(until);
+            }
+            Next::Done => {
+                free.push(memory);
+                return None;
+            }
+        };
+        let cdb = io.cdb();
+        let payload = if io.is_write() {
+            let content = job.content(&io);
+            if let Some(memory) = memory.get_mut(..content.len()) {
+                memory.copy_from_slice(content);
+            }
+            Payload::Out(memory)
+        } else {
+            Payload::In(memory)
+        };
+        sessions.execute(session, &io.command(job, &cdb), payload, (n, Some(io)));
+        *under_way += 1;
+    }
+    None
+}
+
+/// Connects every session, and waits until all are logged in.
+fn connect(
+    sessions: &mut Sessions<Tag>,
+    poll: &mut Poll,
+    readiness: &mut Events,
+    job: &Job,
+    setup: &Setup,
+    url: &IscsiUrl,
+) -> Outcome<Vec<SessionId>> {
+    let about = |error: Error| explain(&error).about(url);
+    let mut names = Vec::new();
+    for n in 0..job.live.len() {
+        let config = setup.session_config(url)?;
+        let (portal, options) = (url.portal.clone(), setup.options());
+        let session = sessions.connect(Token(n), config, portal, options, (n, None));
+        names.push(session.map_err(about)?);
+    }
+    let mut waiting = names.len();
+    while waiting > 0 {
+        turn(sessions, poll, readiness, None)?;
+        while let Some(event) = sessions.poll_event() {
+            if let Event::Connected { result, .. } = event {
+                result.map_err(about)?;
+                waiting -= 1;
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Logs all sessions out. Everything has been said by then.
+fn close(
+    sessions: &mut Sessions<Tag>,
+    poll: &mut Poll,
+    readiness: &mut Events,
+    names: &[SessionId],
+) -> Outcome<()> {
+    for &session in names {
+        sessions.close(session);
+    }
+    while !sessions.is_empty() {
+        turn(sessions, poll, readiness, None)?;
+        while sessions.poll_event().is_some() {}
+    }
+    Ok(())
+}
+
+/// One turn; if nothing came of it, waits until something may.
+fn turn(
+    sessions: &mut Sessions<Tag>,
+    poll: &mut Poll,
+    readiness: &mut Events,
+    until: Option<Instant>,
+) -> Outcome<()> {
+    sessions.turn();
+    let until = until.map(|until| until.saturating_duration_since(Instant::now()));
+    let time = [sessions.timeout(), until].into_iter().flatten().min();
+    match poll.poll(readiness, time) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => readiness.clear(),
+        Err(error) => return Err(failed(error)),
+    }
+    for event in &*readiness {
+        sessions.handle(event);
+    }
+    Ok(())
+}
+
+fn failed(error: io::Error) -> Stop {
+    Stop::failed(format!("the event loop: {error}"))
+}

@@ -1,0 +1,89 @@
+//! Over futures: a task for each I/O that may be under way, and one thread for all of them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use iscsi_core::url::IscsiUrl;
+use iscsi_runtime_smol::{Handle, Memory};
+use smol::{LocalExecutor, Timer};
+
+use crate::connect::{Setup, explain};
+use crate::output::Outcome;
+use crate::perf::stats::Recorder;
+use crate::perf::workload::{Job, Lane, Next};
+
+/// Carries a job out. `started` is called when the sessions are there, `ended` after the last I/O.
+pub(crate) fn run(
+    job: &Job,
+    setup: &Setup,
+    url: &IscsiUrl,
+    started: &dyn Fn(),
+    ended: &dyn Fn(),
+) -> Outcome<Vec<Recorder>> {
+    // The drivers and the tasks; it outlives what runs on it.
+    let executor = LocalExecutor::new();
+    smol::block_on(executor.run(async {
+        let mut handles = Vec::new();
+        for _ in &job.live {
+            let (config, portal) = (setup.session_config(url)?, url.portal.clone());
+            let spawn = |driver| executor.spawn(driver).detach();
+            let handle = Handle::connect_with(config, portal, setup.options(), spawn).await;
+            handles.push(handle.map_err(|error| explain(&error).about(url))?);
+        }
+        job.begin();
+        started();
+        let lanes = (0..)
+            .zip(&job.live)
+            .map(|(session, live)| Rc::new(RefCell::new(Lane::new(job, live, session))));
+        let lanes: Vec<_> = lanes.collect();
+        let mut tasks = Vec::new();
+        for (lane, handle) in lanes.iter().zip(&handles) {
+            for _ in 0..job.workload.depth {
+                tasks.push(executor.spawn(serve(job, lane.clone(), handle.clone())));
+            }
+        }
+        for task in tasks {
+            task.await;
+        }
+        ended();
+        for handle in &handles {
+            // Everything has been said by then.
+            let _ = handle.shut_down().await;
+        }
+        let lanes = lanes.into_iter().filter_map(Rc::into_inner);
+        Ok(lanes.map(|lane| lane.into_inner().recorder).collect())
+    }))
+}
+
+/// One I/O after the other.
+async fn serve(job: &Job, lane: Rc<RefCell<Lane<'_>>>, handle: Handle) {
+    let mut memory = BytesMut::zeroed(job.workload.bytes());
+    loop {
+        let next = lane.borrow_mut().next(Instant::now());
+        let io = match next {
+            Next::Issue(io) => io,
+            Next::Wait(until) => {
+                Timer::at(until).await;
+                continue;
+            }
+            // What follows from the I/Os of others is theirs.
+            Next::Done => return,
+        };
+        let cdb = io.cdb();
+        let lent = if io.is_write() {
+            Memory::Out(job.shared_content(&io))
+        } else {
+            Memory::In(core::mem::take(&mut memory))
+        };
+        let (result, lent) = match handle.execute(&io.command(job, &cdb), lent).await {
+            Ok((completed, lent)) => (Ok(completed), lent),
+            Err(failed) => (Err(failed.error), failed.payload),
+        };
+        if let Memory::In(read) = lent {
+            memory = read;
+        }
+        lane.borrow_mut().finished(io, Instant::now(), result, &memory);
+    }
+}

@@ -1,0 +1,105 @@
+//! Over the blocking runtime: a thread for each session, and memory that is lent.
+
+use std::thread;
+use std::time::Instant;
+
+use iscsi_core::url::IscsiUrl;
+use iscsi_runtime_std::{Client, Data, Error};
+
+use crate::connect::{Setup, explain};
+use crate::output::Outcome;
+use crate::perf::stats::{LiveLane, Recorder};
+use crate::perf::workload::{Io, Job, Lane, Next};
+
+/// Carries a job out. `started` is called when the sessions are there, `ended` after the last I/O.
+pub(crate) fn run(
+    job: &Job,
+    setup: &Setup,
+    url: &IscsiUrl,
+    started: &dyn Fn(),
+    ended: &dyn Fn(),
+) -> Outcome<Vec<Recorder>> {
+    let mut clients = Vec::new();
+    for _ in &job.live {
+        clients.push(setup.open_client(url)?);
+    }
+    job.begin();
+    started();
+    let recorders = thread::scope(|scope| {
+        let sessions: Vec<_> = clients.iter_mut().zip(&job.live).enumerate().collect();
+        let threads: Vec<_> = sessions
+            .into_iter()
+            .map(|(session, (client, live))| {
+                scope.spawn(move || {
+                    serve(job, client, live, session).unwrap_or_else(|error| {
+                        job.fail(explain(&error));
+                        None
+                    })
+                })
+            })
+            .collect();
+        // A thread that panicked has said so.
+        threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect()
+    });
+    ended();
+    for client in clients {
+        // Everything has been said by then.
+        let _ = client.logout();
+    }
+    Ok(recorders)
+}
+
+/// One session, from its first I/O to its last. Nothing is allocated for an I/O.
+fn serve(
+    job: &Job,
+    client: &mut Client,
+    live: &LiveLane,
+    session: usize,
+) -> Result<Option<Recorder>, Error> {
+    let mut memory = vec![vec![0; job.workload.bytes()]; job.workload.depth];
+    let mut lane = Lane::new(job, live, session);
+    let mut free: Vec<&mut [u8]> = memory.iter_mut().map(Vec::as_mut_slice).collect();
+    // What is under way, by the index of its task.
+    let mut ios: Vec<Option<Io>> = vec![None; client.session().capacity()];
+    let mut queue = client.queue();
+    let mut now = Instant::now();
+    loop {
+        let mut until = None;
+        while let Some(memory) = free.pop() {
+            let io = match lane.next(now) {
+                Next::Issue(io) => io,
+                other => {
+                    free.push(memory);
+                    if let Next::Wait(time) = other {
+                        until = Some(time);
+                    }
+                    break;
+                }
+            };
+            let cdb = io.cdb();
+            let out = if io.is_write() { job.content(&io) } else { &[] };
+            let data = Data::Both { out, r#in: memory };
+            let task = queue.submit(&io.command(job, &cdb), data)?;
+            if let Some(place) = ios.get_mut(task.index()) {
+                *place = Some(io);
+            }
+        }
+        let completion = match until {
+            Some(until) => queue.wait_timeout(until.saturating_duration_since(now))?,
+            None => queue.wait()?,
+        };
+        now = Instant::now();
+        let Some(completion) = completion else {
+            match until {
+                Some(_) => continue,
+                None => break,
+            }
+        };
+        let io = ios.get_mut(completion.task.index()).and_then(Option::take);
+        if let (Some(io), Data::Both { r#in, .. }) = (io, completion.data) {
+            lane.finished(io, now, completion.result, r#in);
+            free.push(r#in);
+        }
+    }
+    Ok(Some(lane.recorder))
+}
