@@ -67,6 +67,21 @@ fn x_01_x_14_answer_in_one_part() {
     assert!(items(&mut rig).is_empty());
 }
 
+/// The items of the last part are still told; but a connection that is gone has nobody to ask and no deadline.
+#[test]
+fn a_closed_connection_asks_for_no_further_part() {
+    let (mut rig, request) = asked();
+    let response = rig.target.text_response(&request, continued(7));
+    rig.send(response, ANSWER);
+    let now = rig.clock.now();
+    let (connection, session) = rig.driver.ask();
+    connection.closed(LostReason::Transport, session, now);
+    assert_eq!(items(&mut rig), RECORDS[..4]);
+    let (connection, session) = rig.driver.ask();
+    assert_eq!(connection.wants(session).deadline, session.poll_timeout());
+    assert!(items(&mut rig).is_empty());
+}
+
 #[test]
 fn x_02_x_03_answer_cut_at_any_byte() {
     for cut in 0..=ANSWER.len() {

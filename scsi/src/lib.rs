@@ -104,6 +104,8 @@ pub mod report_luns;
 pub mod reservation;
 pub mod sense;
 mod status;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod toc;
 pub mod transport_id;
 pub mod verify;

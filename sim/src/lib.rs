@@ -22,6 +22,7 @@ mod catch;
 mod comeback;
 mod count;
 mod far;
+pub mod fuzz;
 mod job;
 mod log;
 mod model;

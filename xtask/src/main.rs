@@ -8,6 +8,7 @@
 //! cargo xtask interop             the tests that need a real target or initiator
 //! cargo xtask conformance         the 368 rows of the conformance matrix
 //! cargo xtask sim --seeds N       both engines against each other in virtual time, with faults
+//! cargo xtask fuzz                the fuzz targets, each for a minute or as long as told
 //! cargo xtask firmware            the firmware in an emulator against this project's target
 //! cargo xtask firmware-size       what the engine costs on a microcontroller
 //! ```
@@ -22,6 +23,7 @@ mod ci;
 mod conformance;
 mod features;
 mod firmware;
+mod fuzz;
 mod interop;
 mod process;
 mod sim;
@@ -53,6 +55,8 @@ enum Chore {
     Conformance(conformance::Options),
     /// Play the engines against each other, many seeds, in release
     Sim(sim::Options),
+    /// Run the fuzz targets; needs a nightly compiler and cargo-fuzz
+    Fuzz(fuzz::Options),
     /// Build `examples/firmware` and run it in an emulator against the target, well and ill
     Firmware,
     /// Measure the code and memory of `examples/firmware` and of its parts
@@ -69,6 +73,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Chore::Interop(options) => interop::run(&Workspace::load()?, options),
         Chore::Conformance(options) => conformance::run(&Workspace::load()?, options),
         Chore::Sim(options) => sim::run(&Workspace::load()?, options),
+        Chore::Fuzz(options) => fuzz::run_all(&Workspace::load()?, options),
         Chore::Firmware => firmware::run_all(&Workspace::load()?),
         Chore::FirmwareSize(options) => firmware::size::run(&Workspace::load()?, options),
     }

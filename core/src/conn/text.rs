@@ -177,6 +177,11 @@ impl Connection {
             };
             text.parsed += consumed;
             let Some(pair) = pair else {
+                if text.more && self.core.state == ConnectionState::Closed {
+                    // Nobody is left to be asked.
+                    *text = TextExchange::IDLE;
+                    return None;
+                }
                 if text.more {
                     self.ask_for_more(session, now);
                     return None;

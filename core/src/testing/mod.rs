@@ -12,6 +12,7 @@
 //! * [`script`]: what the other side does otherwise than an honest target would, as a list of rules.
 //! * [`Rig`]: all of it put together.
 //! * [`Recorder`]: a capture of a run for Wireshark, and a log in text; [`recording`]: one in which every PDU occurs.
+//! * [`fuzz`]: the bodies of the fuzz targets.
 //!
 //! Everything here is bounded: a run that does not come to an end panics, and says the seed with which it can be repeated.
 
@@ -19,6 +20,7 @@ mod clock;
 mod damage;
 mod disk;
 mod framer;
+pub mod fuzz;
 mod kept;
 mod login;
 mod memory;
