@@ -40,6 +40,15 @@ impl Instant {
     }
 }
 
+/// The first of some deadlines. Each turn asks for it more than once: a fold over numbers, in which "never" is the largest, costs a fraction of
+/// one over options.
+#[inline]
+pub(crate) fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
+    let never = Instant(u64::MAX);
+    let first = deadlines.into_iter().fold(never, |first, at| first.min(at.unwrap_or(never)));
+    (first != never).then_some(first)
+}
+
 impl core::ops::Add<Duration> for Instant {
     type Output = Self;
 
@@ -55,6 +64,14 @@ impl core::ops::Add<Duration> for Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_earliest_deadline_is_found_and_never_is_none() {
+        let at = Instant::from_micros;
+        assert_eq!(earliest([None, Some(at(7)), None, Some(at(5))]), Some(at(5)));
+        assert_eq!(earliest([None, None]), None);
+        assert_eq!(earliest([Some(at(u64::MAX))]), None);
+    }
 
     #[test]
     fn durations_of_any_length_are_added() {

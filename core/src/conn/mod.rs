@@ -33,6 +33,7 @@ use crate::error::{LostReason, SubmitError, Timer};
 use crate::event::Wants;
 use crate::login::{Identity, Login};
 use crate::session::{ControlTag, Session, SessionState};
+use crate::time::earliest;
 use crate::wire::Bhs;
 use crate::{Instant, StatSn, TaskId};
 
@@ -253,7 +254,7 @@ impl Connection {
 
     /// What the connection waits for. To be asked again after anything was submitted.
     pub fn wants(&self, session: &Session) -> Wants {
-        let deadline = [self.poll_timeout(), session.poll_timeout()].into_iter().flatten().min();
+        let deadline = earliest([self.poll_timeout(), session.poll_timeout()]);
         let open = self.core.state != ConnectionState::Closed && !session.is_disconnected();
         Wants {
             read: open && !self.is_paused(),
@@ -272,10 +273,8 @@ impl Connection {
         let t = &self.core.timers;
         let first = |timer: Option<(Instant, u64)>| timer.map(|(at, _)| at);
         let recovery = self.core.recovery.deadline();
-        [t.login, first(t.progress), first(t.sending), t.idle, first(t.ping), t.text, recovery]
-            .into_iter()
-            .flatten()
-            .min()
+        let (progress, sending, ping) = (first(t.progress), first(t.sending), first(t.ping));
+        earliest([t.login, progress, sending, t.idle, ping, t.text, recovery])
     }
 }
 

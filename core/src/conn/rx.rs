@@ -237,6 +237,14 @@ impl Connection {
         }
     }
 
+    /// Whether the next bytes are those of a header, and the data segment before it had at least `threshold` bytes: what follows is probably
+    /// as long, and only its header should be read into a scratch.
+    #[inline]
+    pub(crate) const fn is_behind(&self, threshold: usize) -> bool {
+        let rx = &self.core.rx;
+        matches!(rx.phase, Phase::Header) && rx.segment as usize >= threshold
+    }
+
     /// `n` bytes were put where [`recv_space`](Self::recv_space) said.
     pub fn received(
         &mut self,

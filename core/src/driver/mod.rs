@@ -1,9 +1,11 @@
 //! The one loop that moves bytes: every runtime is a [`Transport`] and a way to wait around [`pump`].
 
+mod join;
 mod recv_buf;
 #[cfg(feature = "std")]
 mod stream;
 
+pub use join::{Joined, joined};
 pub use recv_buf::RecvBuf;
 #[cfg(feature = "std")]
 pub use stream::NonBlocking;
@@ -157,6 +159,26 @@ fn flush<T: Transport>(
     Ok(true)
 }
 
+/// Whether the next bytes go straight to their place, and how many to read into the scratch (behind them, if so).
+fn next_read(connection: &Connection, session: &Session, scratch: &RecvBuf) -> (bool, usize) {
+    let large = DIRECT.min(scratch.capacity());
+    let direct = large == 0 || connection.is_receiving(large, session);
+    let most = if direct || connection.is_behind(large) { BEHIND } else { usize::MAX };
+    (direct, most)
+}
+
+/// Where a runtime that waits by reading puts what comes: what [`pump`] would read next, which then finds it. `None` if the next bytes go
+/// straight to their place, or nothing is to be read: it then waits by other means.
+pub fn read_ahead<'s>(
+    connection: &Connection,
+    session: &Session,
+    scratch: &'s mut RecvBuf,
+) -> Option<&'s mut [u8]> {
+    let (direct, most) = next_read(connection, session, scratch);
+    let ready = !direct && scratch.is_empty() && connection.wants(session).read;
+    ready.then(|| scratch.space(most))
+}
+
 /// Receives until the transport has no more, the budget is spent or input has to wait. True if the transport is drained.
 fn fill<T: Transport>(
     connection: &mut Connection,
@@ -186,10 +208,8 @@ fn fill<T: Transport>(
         if connection.state() == ConnectionState::Closed {
             return Ok(true);
         }
-        let direct = scratch.capacity() == 0
-            || connection.is_receiving(DIRECT.min(scratch.capacity()), session);
-        let behind = if direct { BEHIND } else { usize::MAX };
-        let scratch_space = scratch.space(behind);
+        let (direct, most) = next_read(connection, session, scratch);
+        let scratch_space = scratch.space(most);
         let mut offered = scratch_space.len();
         let received = if direct {
             let place = connection.recv_space(session, buffers);

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 
-use super::{RUNS, Transport};
+use super::{RUNS, Transport, joined};
 
 /// A stream whose calls return [`ErrorKind::WouldBlock`] instead of waiting: a socket of std or mio.
 ///
@@ -42,6 +42,9 @@ impl<S: Read + Write, const EDGE_TRIGGERED: bool> Transport for NonBlocking<S, E
     fn send(&mut self, runs: &[&[u8]]) -> io::Result<Option<usize>> {
         if let [run] = runs {
             return now_or_later(|| self.0.write(run));
+        }
+        if let Some(joined) = joined(runs) {
+            return now_or_later(|| self.0.write(&joined));
         }
         let mut slices = [IoSlice::new(&[]); RUNS];
         let mut len = 0;

@@ -28,6 +28,7 @@ use crate::error::{LostReason, Timer};
 use crate::event::{Action, Event};
 use crate::portal::Portal;
 use crate::text::Negotiated;
+use crate::time::earliest;
 use crate::wire::{Isid, LogoutResponse, TaskManagementResponseCode};
 use crate::{CmdSn, InitiatorTaskTag, Instant};
 
@@ -509,16 +510,13 @@ impl Session {
     /// When [`handle_timeout`](Self::handle_timeout) must be called next, if nothing else happens.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [
+        earliest([
             self.core.connect,
             self.core.deadlines.first(&self.slots),
             self.core.tmf.deadline(),
             self.core.logout.map(|l| l.grace.unwrap_or(l.deadline)),
             self.recovery_deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ])
     }
 
     /// Time passed. Calls before a deadline do nothing.

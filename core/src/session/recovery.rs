@@ -22,6 +22,7 @@ use crate::config::Retry;
 use crate::error::{LostReason, ProtocolError, SubmitError, Timer};
 use crate::login::LoginError;
 use crate::text::SessionType;
+use crate::time::earliest;
 use crate::wire::{LoginStatus, LoginStatusClass};
 use crate::{Instant, Lun, OnLoss, TaskId};
 
@@ -453,7 +454,7 @@ impl Session {
             return self.core.recovering.alone;
         }
         let Recovering { next_attempt, verify, .. } = self.core.recovering;
-        [next_attempt, verify, self.gives_up()].into_iter().flatten().min()
+        earliest([next_attempt, verify, self.gives_up()])
     }
 
     /// Acts on what is due, and returns the timer for which the connection, or the whole recovery, has to end.

@@ -8,6 +8,7 @@ use super::{ControlTag, Session, SessionState};
 use crate::config::Escalation;
 use crate::error::{LostReason, SubmitError};
 use crate::event::Event;
+use crate::time::earliest;
 use crate::wire::{
     TaskManagementFunction as Function, TaskManagementRequest, TaskManagementResponseCode as Code,
 };
@@ -204,7 +205,7 @@ impl Functions {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.own.deadline, self.asked.deadline].into_iter().flatten().min()
+        earliest([self.own.deadline, self.asked.deadline])
     }
 
     pub(crate) fn take_done(&mut self) -> Option<Event<'static>> {
