@@ -4,16 +4,17 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::time;
+use std::{io, time};
 
 use iscsi_core::auth::Entropy;
-use iscsi_core::driver::{RecvBuf, pump};
+use iscsi_core::driver::{RecvBuf, pump, read_ahead};
 use iscsi_core::{
     Action, Buffers, Command, Config, ConnectionState, Event, InlineConnection, Instant,
     LostReason, Portal, Session, SessionState, SubmitError, TaskId, Timer, Verdict, Wants,
 };
 use iscsi_disk::DiskError;
 
+use crate::busy_wait::BusyWait;
 use crate::error::Error;
 use crate::login::LoginFailure;
 use crate::net::{Dialer, Step};
@@ -22,10 +23,6 @@ use crate::options::Options;
 use crate::reactor::Reactor;
 use crate::recovery::{GaveUp, SessionStep, Watch};
 use crate::scsi::Completed;
-
-/// PDUs received in one turn. Small: new requests go out while the target still works on the older ones. With a large one both sides
-/// take turns at being idle.
-const BUDGET: usize = 8;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -84,7 +81,12 @@ pub struct Engine<R: Reactor> {
     tcp: Option<Tcp<R::Socket>>,
     dialer: Option<Dialer<R::Socket>>,
     options: Options,
+    busy_wait: BusyWait,
+    /// This turn is followed by waiting.
+    patient: bool,
     origin: time::Instant,
+    /// What reading ahead has found wrong with the socket.
+    broken: Option<io::Error>,
     /// What the system said when the last connection ended.
     cause: Option<Error>,
     /// What was told last: the state, and how many attempts there had been.
@@ -112,8 +114,11 @@ impl<R: Reactor> Engine<R> {
             reactor,
             tcp: None,
             dialer: None,
+            busy_wait: BusyWait::new(options.busy_wait),
+            patient: false,
             options: options.clone(),
             origin: time::Instant::now(),
+            broken: None,
             cause: None,
             watched: (SessionState::Idle, 0),
         })
@@ -243,9 +248,29 @@ impl<R: Reactor> Engine<R> {
         wants
     }
 
+    /// The same for a loop that waits afterwards, unless this turn ends what it waits for. With few commands under way it would be in vain to look
+    /// for their answers right after they were sent; [`Reactor::set_patient`] hears of it. A deadline that is due is not judged
+    /// without a look.
+    pub fn turn_to_wait(&mut self, buffers: &mut (impl Buffers + ?Sized)) -> Wants {
+        self.patient = self.session.in_use() <= BusyWait::FEW;
+        let wants = self.turn(buffers);
+        self.patient = false;
+        wants
+    }
+
     /// The same for a loop that knows no devices.
     pub fn turn_and_vouch(&mut self, buffers: &mut (impl Buffers + ?Sized)) -> Wants {
-        let mut wants = self.turn(buffers);
+        let wants = self.turn(buffers);
+        self.vouched(wants)
+    }
+
+    /// [`turn_to_wait`](Self::turn_to_wait) for a loop that knows no devices.
+    pub fn turn_and_vouch_to_wait(&mut self, buffers: &mut (impl Buffers + ?Sized)) -> Wants {
+        let wants = self.turn_to_wait(buffers);
+        self.vouched(wants)
+    }
+
+    fn vouched(&mut self, mut wants: Wants) -> Wants {
         if self.session.state() == SessionState::Verifying {
             self.vouch();
             wants.again = true;
@@ -282,9 +307,19 @@ impl<R: Reactor> Engine<R> {
             self.session.handle_timeout(now);
             return Wants { deadline: self.session.poll_timeout(), ..Wants::default() };
         };
-        let mut scratch = self.scratch.take().unwrap_or_else(|| self.reactor.lend_scratch());
+        let lend = || self.reactor.lend_scratch(self.options.scratch_len());
+        let mut scratch = self.scratch.take().unwrap_or_else(lend);
         let (connection, session) = (&mut self.connection, &mut self.session);
-        let pumped = pump(connection, session, buffers, &mut scratch, &mut tcp.socket, now, BUDGET);
+        let batch = self.options.batch_of(session.in_use());
+        let due = || connection.wants(session).deadline.is_some_and(|at| at <= now);
+        R::set_patient(&mut tcp.socket, self.patient && !due());
+        let pumped = match self.broken.take() {
+            None => pump(connection, session, buffers, &mut scratch, &mut tcp.socket, now, batch),
+            Some(error) => {
+                connection.closed(LostReason::Transport, session, now);
+                Err(error)
+            }
+        };
         self.scratch = match scratch.is_empty() {
             true => self.reactor.take_scratch(scratch),
             false => Some(scratch),
@@ -324,6 +359,9 @@ impl<R: Reactor> Engine<R> {
                 _ => {}
             }
         }
+        if self.dialer.is_none() {
+            return any;
+        }
         let now = self.now();
         let Some(dialer) = &mut self.dialer else { return any };
         match dialer.advance(&mut self.reactor, &self.options.tcp, now) {
@@ -336,6 +374,7 @@ impl<R: Reactor> Engine<R> {
     }
 
     fn hang_up(&mut self) {
+        self.broken = None;
         if let Some(tcp) = self.tcp.take() {
             self.reactor.release(tcp.socket);
         }
@@ -394,6 +433,40 @@ impl<R: Reactor> Engine<R> {
         self.tcp.as_ref().map(|tcp| &tcp.socket)
     }
 
+    /// The same to be changed.
+    pub fn socket_mut(&mut self) -> Option<&mut R::Socket> {
+        self.tcp.as_mut().map(|tcp| &mut tcp.socket)
+    }
+
+    /// Reads before the next turn, which finds what came: for loops that wait by reading. `read` is what [`Transport::recv`](iscsi_core::driver::Transport::recv) is, but may wait. Not
+    /// called, with `None`, if the next bytes are to go straight to their place, or nothing is to be read; else whether something came, be
+    /// it an end or an error.
+    pub fn read_ahead(
+        &mut self,
+        read: impl FnOnce(&mut R::Socket, &mut [u8]) -> io::Result<Option<usize>>,
+    ) -> Option<bool> {
+        let tcp = self.tcp.as_mut().filter(|_| self.broken.is_none())?;
+        let lend = || self.reactor.lend_scratch(self.options.scratch_len());
+        let mut scratch = self.scratch.take().unwrap_or_else(lend);
+        let space = read_ahead(&self.connection, &self.session, &mut scratch);
+        let result = space.map(|space| read(&mut tcp.socket, space));
+        let found = result.map(|result| match result {
+            Ok(received) => {
+                scratch.filled_by(received.unwrap_or(0));
+                received.is_some()
+            }
+            Err(error) => {
+                self.broken = Some(error);
+                true
+            }
+        });
+        self.scratch = match scratch.is_empty() {
+            true => self.reactor.take_scratch(scratch),
+            false => Some(scratch),
+        };
+        found
+    }
+
     /// Sockets that are being connected: the loop waits until one is writable.
     pub fn dialing(&self) -> impl Iterator<Item = &R::Socket> {
         self.dialer.iter().flat_map(Dialer::sockets)
@@ -403,6 +476,11 @@ impl<R: Reactor> Engine<R> {
     /// they sleep.
     pub fn has_resolved(&self) -> bool {
         self.dialer.as_ref().is_some_and(Dialer::has_resolved)
+    }
+
+    /// Whether to look for answers for a moment before the loop sleeps.
+    pub const fn busy_wait(&self) -> &BusyWait {
+        &self.busy_wait
     }
 
     /// Whether there is anything to wait for: a session that is not open, or at its end, waits for nothing.

@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+mod busy_wait;
 mod discovery;
 mod engine;
 mod error;
@@ -30,6 +31,7 @@ mod scsi;
 mod service;
 mod table;
 
+pub use busy_wait::BusyWait;
 pub use discovery::{BadRecord, Collector, DiscoveredTarget, Discovery, OwnedScope};
 pub use engine::{Engine, task_end};
 pub use error::{Error, IoError};

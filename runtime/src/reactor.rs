@@ -63,12 +63,16 @@ pub trait Reactor: fmt::Debug {
     /// What the system says.
     fn is_connected(socket: &Self::Socket) -> io::Result<bool>;
 
-    /// Lends a scratch for one turn of a session that has none: 32 KiB suit most.
+    /// The engine expects nothing to read, or does again: after a read that took all there was, the socket need not look. For loops that wait
+    /// next and wake when something comes.
+    fn set_patient(_socket: &mut Self::Socket, _patient: bool) {}
+
+    /// Lends a scratch of about `len` bytes for one turn of a session that has none.
     ///
     /// A session keeps it while bytes wait in it. A loop with many sessions has one for all that have none waiting, which stays in the
     /// processor's cache.
-    fn lend_scratch(&mut self) -> Box<RecvBuf> {
-        Box::new(RecvBuf::new([0; 32 << 10]))
+    fn lend_scratch(&mut self, len: usize) -> Box<RecvBuf> {
+        RecvBuf::with_room(len)
     }
 
     /// Takes a scratch back that is empty, or leaves it with the session.
