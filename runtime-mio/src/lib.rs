@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod event;
+mod looking;
 mod reactor;
 mod sessions;
 mod timers;

@@ -21,8 +21,8 @@ const SHORT_IS_ALL: bool = cfg!(any(
     target_os = "openbsd"
 ));
 
-/// Bytes read at once when they are many small answers.
-const SCRATCH: usize = 32 << 10;
+/// No scratch is longer.
+const LONGEST: usize = 256 << 10;
 
 /// How many of them are kept for the next ones.
 const SPARE: usize = 4;
@@ -145,9 +145,11 @@ impl Reactor for PollReactor {
         has_peer(socket.stream.0.peer_addr())
     }
 
-    fn lend_scratch(&mut self) -> Box<RecvBuf> {
-        let kept = self.scratches.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.unwrap_or_else(|| Box::new(RecvBuf::new([0; SCRATCH])))
+    fn lend_scratch(&mut self, len: usize) -> Box<RecvBuf> {
+        let mut kept = self.scratches.lock().unwrap_or_else(PoisonError::into_inner);
+        // All sessions have the same length as a rule.
+        let fits = kept.iter().rposition(|scratch| scratch.capacity() >= len.min(LONGEST));
+        fits.map_or_else(|| RecvBuf::with_room(len), |at| kept.swap_remove(at))
     }
 
     fn take_scratch(&mut self, scratch: Box<RecvBuf>) -> Option<Box<RecvBuf>> {

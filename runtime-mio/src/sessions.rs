@@ -17,6 +17,7 @@ use iscsi_runtime::{
 use mio::{Registry, Token};
 
 use crate::event::{DiskId, Event, Events, Queue, SessionId, Tagged, is_empty, pop, push};
+use crate::looking::Looking;
 use crate::reactor::{PollReactor, Scratches};
 use crate::timers::Timers;
 
@@ -30,6 +31,8 @@ struct Slot<T> {
     ready: bool,
     /// Behind the bytes that a read takes is something else: the end of the stream, or bytes behind an urgent mark.
     behind: bool,
+    /// Commands that were under way after the last turn.
+    under_way: usize,
     service: Option<Member<T>>,
 }
 
@@ -73,6 +76,7 @@ pub struct Sessions<T = u64> {
     timers: Timers,
     scratches: Scratches,
     events: Queue<T>,
+    looking: Looking,
 }
 
 impl<T> fmt::Debug for Sessions<T> {
@@ -98,6 +102,7 @@ impl<T> Sessions<T> {
             timers: Timers::default(),
             scratches: Scratches::default(),
             events: Queue::default(),
+            looking: Looking::default(),
         })
     }
 
@@ -131,11 +136,13 @@ impl<T> Sessions<T> {
                     token,
                     ready: false,
                     behind: false,
+                    under_way: 0,
                     service: None,
                 });
                 self.slots.len() - 1
             }
         };
+        self.looking.begin(options.busy_wait);
         let generation = match self.slots.get_mut(index) {
             Some(slot) => {
                 slot.token = token;
@@ -192,6 +199,7 @@ impl<T> Sessions<T> {
         let Some(slot) = self.slots.get_mut(index) else { return };
         // Dropped, it answers everything.
         slot.service = None;
+        self.looking.under_way -= core::mem::take(&mut slot.under_way);
         slot.generation += 1;
         self.tokens.remove(&slot.token);
         self.free.push(index);
@@ -218,6 +226,7 @@ impl<T> Sessions<T> {
     /// Takes note of what the poll has told. Returns whether it was about a session.
     pub fn handle(&mut self, event: &mio::event::Event) -> bool {
         let Some(&index) = self.tokens.get(&event.token()) else { return false };
+        self.looking.found();
         if let Some(slot) = self.slots.get_mut(index)
             && let Some(service) = &slot.service
         {
@@ -258,6 +267,9 @@ impl<T> Sessions<T> {
         let session = SessionId { index, generation: slot.generation };
         let Some(service) = &mut slot.service else { return };
         let turn = service.turn();
+        let under_way = service.engine().session.in_use();
+        self.looking.under_way -= core::mem::replace(&mut slot.under_way, under_way);
+        self.looking.under_way += under_way;
         while let Some(notice) = service.take_notice() {
             push(&self.events, Event::Notice { session, notice });
         }
@@ -284,9 +296,10 @@ impl<T> Sessions<T> {
     }
 
     /// For how long the loop may wait: not at all if a session has something to do or an event was not taken, else until the next deadline;
-    /// `None` for ever.
+    /// `None` for ever. With few commands under way it may be zero for a moment, see [`BusyWait`](iscsi_runtime::BusyWait); the first session's
+    /// [`Options::busy_wait`] says for how long.
     pub fn timeout(&self) -> Option<Duration> {
-        if !self.ready.is_empty() || !is_empty(&self.events) {
+        if !self.ready.is_empty() || !is_empty(&self.events) || self.looking.goes_on() {
             return Some(Duration::ZERO);
         }
         self.timers.next().map(|deadline| deadline.saturating_duration_since(Instant::now()))

@@ -118,7 +118,7 @@ impl Client {
         let task = self.engine.submit(command)?;
         loop {
             let mut memory = One { key: task, data: &mut data };
-            let wants = self.engine.turn_and_vouch(&mut memory);
+            let wants = self.engine.turn_and_vouch_to_wait(&mut memory);
             while let Some(event) = self.engine.session.poll_event() {
                 if let Some((ended, end)) = task_end(event)
                     && ended == task
@@ -126,7 +126,7 @@ impl Client {
                     return end.map_err(|reason| self.engine.failure(reason));
                 }
             }
-            if let Err(error) = wait(&self.engine, wants, None) {
+            if let Err(error) = wait(&mut self.engine, wants, None) {
                 self.engine.revoke(task);
                 return Err(error);
             }
@@ -169,7 +169,7 @@ impl Client {
             if self.counters().pdus_received > before {
                 return Ok(self.engine.now().saturating_since(start));
             }
-            wait(&self.engine, wants, None)?;
+            wait(&mut self.engine, wants, None)?;
         }
     }
 
@@ -188,7 +188,7 @@ impl Client {
             if self.engine.now() >= until {
                 return Ok(None);
             }
-            wait(&self.engine, wants, Some(until))?;
+            wait(&mut self.engine, wants, Some(until))?;
         }
     }
 

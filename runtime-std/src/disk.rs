@@ -262,7 +262,7 @@ pub(crate) fn drive<T>(
             return Ok(end);
         }
         loop {
-            let wants = engine.turn(&mut disk.buffers(memory));
+            let wants = engine.turn_to_wait(&mut disk.buffers(memory));
             let now = engine.now();
             while let Some(event) = engine.session.poll_event() {
                 disk.handle_event(&event, now);

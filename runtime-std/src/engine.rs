@@ -1,14 +1,15 @@
 //! A session whose caller waits.
 
 use alloc::sync::Arc;
-use std::io;
+use core::time::Duration;
 use std::net::TcpStream;
+use std::{io, time};
 
-use iscsi_core::driver::NonBlocking;
 use iscsi_core::{Instant, LostReason, NoBuffers, Portal, SessionState, SubmitError, Wants};
-use iscsi_runtime::{Error, Reactor, Step, Wake as _, has_peer};
+use iscsi_runtime::{BusyWait, Error, Reactor, Step, Wake as _, has_peer};
 use rustix::event::{PollFd, PollFlags};
 
+use crate::socket::{PATIENCE, Socket};
 use crate::wait::{Waker, poll_until};
 
 /// One session, driven by blocking calls.
@@ -32,18 +33,22 @@ impl Poll {
 }
 
 impl Reactor for Poll {
-    type Socket = NonBlocking<TcpStream>;
+    type Socket = Socket;
 
     fn adopt(&mut self, socket: TcpStream) -> io::Result<Self::Socket> {
-        Ok(NonBlocking(socket))
+        Ok(Socket::new(socket))
     }
 
     fn take_error(socket: &Self::Socket) -> io::Result<Option<io::Error>> {
-        socket.0.take_error()
+        socket.stream().take_error()
     }
 
     fn is_connected(socket: &Self::Socket) -> io::Result<bool> {
-        has_peer(socket.0.peer_addr())
+        has_peer(socket.stream().peer_addr())
+    }
+
+    fn set_patient(socket: &mut Socket, patient: bool) {
+        socket.patient = patient;
     }
 
     fn waker(&self) -> Box<dyn Fn() + Send + Sync> {
@@ -97,21 +102,61 @@ pub(crate) fn log_out(engine: &mut Engine) -> Result<(), Error> {
 }
 
 /// Waits for what a turn said, at most until `until`; returns at once if there is nothing to wait for.
-pub(crate) fn wait(engine: &Engine, wants: Wants, until: Option<Instant>) -> Result<(), Error> {
+pub(crate) fn wait(engine: &mut Engine, wants: Wants, until: Option<Instant>) -> Result<(), Error> {
     let wants = engine.wants(wants);
     if until.is_none() && !engine.is_waiting(&wants) {
         return Ok(());
     }
-    let waker = engine.reactor().thread_waker();
+    if engine.socket().is_some() {
+        // Once there is a connection nobody wakes this thread.
+        if wait_by_reading(engine, &wants, until) {
+            return Ok(());
+        }
+        let slept = sleep(engine, wants, until, false);
+        if let Some(socket) = engine.socket_mut() {
+            socket.set_ready();
+        }
+        return slept;
+    }
+    let waker = engine.reactor().thread_waker().clone();
     waker.arm();
-    let result = if engine.has_resolved() {
-        Ok(())
-    } else {
-        // Helpers look up names; once there is a connection nobody wakes this thread.
-        sleep(engine, wants, until, engine.socket().is_none())
-    };
+    // Helpers look up names.
+    let resolved = engine.has_resolved();
+    let result = if resolved { Ok(()) } else { sleep(engine, wants, until, true) };
     waker.disarm();
     result
+}
+
+/// Waits for few commands with the call that reads their answers, if nothing else is to be waited for. True if that is done.
+fn wait_by_reading(engine: &mut Engine, wants: &Wants, until: Option<Instant>) -> bool {
+    let under_way = engine.session.in_use();
+    if !(1..=BusyWait::FEW).contains(&under_way) || wants.again || wants.write || !wants.read {
+        return false;
+    }
+    let start = engine.now();
+    let end = earliest_of(wants.deadline, until);
+    let left = end.map_or(Duration::MAX, |end| end.saturating_since(start));
+    if left < PATIENCE {
+        return false;
+    }
+    let busy = engine.busy_wait().time(under_way);
+    let mut waited = Duration::ZERO;
+    let mut found = Some(false);
+    while found == Some(false) && waited < busy {
+        found = engine.read_ahead(Socket::recv_now);
+        waited = engine.now().saturating_since(start);
+    }
+    if found == Some(false) {
+        found = engine.read_ahead(Socket::wait_and_recv);
+    }
+    if found == Some(true) && engine.busy_wait().concerns(under_way) {
+        engine.busy_wait().ended(engine.now().saturating_since(start));
+    }
+    found.is_some()
+}
+
+fn earliest_of(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    [a, b].into_iter().flatten().min()
 }
 
 /// Waits for the sockets, the time, and the waker, which must have been armed before the last look for work.
@@ -124,7 +169,7 @@ pub(crate) fn sleep(
     if wants.again {
         return Ok(());
     }
-    let deadline = [wants.deadline, until].into_iter().flatten().min();
+    let deadline = earliest_of(wants.deadline, until);
     let time = deadline.map(|at| at.saturating_since(engine.now()));
     let waker = PollFd::new(&**engine.reactor().thread_waker(), PollFlags::IN);
     let mut events = PollFlags::empty();
@@ -132,15 +177,42 @@ pub(crate) fn sleep(
     events.set(PollFlags::OUT, wants.write);
     let polled = match engine.socket() {
         Some(socket) => {
-            let mut fds = [PollFd::new(&socket.0, events), waker];
+            let mut fds = [PollFd::new(socket.stream(), events), waker];
             let used = if wakeable { 2 } else { 1 };
-            poll_until(&mut fds[..used], time)
+            poll_busily(&mut fds[..used], time, engine)
         }
         None => {
-            let racing = engine.dialing().map(|socket| PollFd::new(&socket.0, PollFlags::OUT));
+            let racing =
+                engine.dialing().map(|socket| PollFd::new(socket.stream(), PollFlags::OUT));
             let mut fds: Vec<_> = racing.chain([waker]).collect();
             poll_until(&mut fds, time)
         }
     };
-    polled.map_err(|error| Error::io(Step::Wait, engine.peer(), error))
+    polled.map(drop).map_err(|error| Error::io(Step::Wait, engine.peer(), error))
+}
+
+/// Looks at the sockets for a moment if their answer is to be expected soon, then sleeps.
+fn poll_busily(
+    fds: &mut [PollFd<'_>],
+    time: Option<Duration>,
+    engine: &Engine,
+) -> io::Result<bool> {
+    let (busy_wait, under_way) = (engine.busy_wait(), engine.session.in_use());
+    if !busy_wait.concerns(under_way) {
+        return poll_until(fds, time);
+    }
+    let start = time::Instant::now();
+    let most = busy_wait.time(under_way).min(time.unwrap_or(Duration::MAX));
+    let mut found = false;
+    while !found && start.elapsed() < most {
+        found = poll_until(fds, Some(Duration::ZERO))?;
+        core::hint::spin_loop();
+    }
+    if !found {
+        found = poll_until(fds, time.map(|time| time.saturating_sub(most)))?;
+    }
+    if found {
+        busy_wait.ended(start.elapsed());
+    }
+    Ok(found)
 }

@@ -14,6 +14,7 @@ mod engine;
 mod handle;
 mod one;
 mod queue;
+mod socket;
 mod wait;
 
 pub use client::Client;

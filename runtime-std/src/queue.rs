@@ -120,10 +120,10 @@ impl<'i, 'buf> Queue<'i, 'buf> {
             if self.memory.is_empty() {
                 return Ok(None);
             }
-            let wants = self.client.engine.turn_and_vouch(&mut self.memory);
+            let wants = self.client.engine.turn_and_vouch_to_wait(&mut self.memory);
             match self.take() {
                 Some(completion) => return Ok(Some(completion)),
-                None => wait(&self.client.engine, wants, None)?,
+                None => wait(&mut self.client.engine, wants, None)?,
             }
         }
     }
@@ -139,14 +139,14 @@ impl<'i, 'buf> Queue<'i, 'buf> {
             if let Some(completion) = self.take() {
                 return Ok(Some(completion));
             }
-            let wants = self.client.engine.turn_and_vouch(&mut self.memory);
+            let wants = self.client.engine.turn_and_vouch_to_wait(&mut self.memory);
             if let Some(completion) = self.take() {
                 return Ok(Some(completion));
             }
             if self.client.engine.now() >= until {
                 return Ok(None);
             }
-            wait(&self.client.engine, wants, Some(until))?;
+            wait(&mut self.client.engine, wants, Some(until))?;
         }
     }
 
@@ -205,7 +205,7 @@ impl<'i, 'buf> Queue<'i, 'buf> {
                 Ended::TaskManagement(answer) => return Ok(Some(answer)),
             }
         }
-        wait(&self.client.engine, wants, None)?;
+        wait(&mut self.client.engine, wants, None)?;
         Ok(None)
     }
 

@@ -9,16 +9,16 @@ use iscsi_runtime::Wake;
 use rustix::event::{PollFd, Timespec, poll};
 use rustix::io::Errno;
 
-/// Waits for one of the descriptors, at most for `time`. An interruption by a signal counts as nothing ready: callers look at
-/// the clock again anyway.
-pub(crate) fn poll_until(fds: &mut [PollFd<'_>], time: Option<Duration>) -> io::Result<()> {
+/// Waits for one of the descriptors, at most for `time`; whether one is ready. An interruption by a signal counts as nothing ready: callers
+/// look at the clock again anyway.
+pub(crate) fn poll_until(fds: &mut [PollFd<'_>], time: Option<Duration>) -> io::Result<bool> {
     // A time that does not fit is as good as none.
     let time = time.and_then(|time| Timespec::try_from(time).ok());
     match poll(fds, time.as_ref()) {
-        Ok(_) => Ok(()),
+        Ok(ready) => Ok(ready > 0),
         Err(Errno::INTR) => {
             fds.iter_mut().for_each(PollFd::clear_revents);
-            Ok(())
+            Ok(false)
         }
         Err(error) => Err(error.into()),
     }

@@ -76,9 +76,9 @@ impl Setup {
         Ok(Self { tool, name, negotiation, timeouts, recovery, environment, options, debug })
     }
 
-    /// How many commands a session may have under way.
-    pub(crate) const fn set_depth(&mut self, depth: usize) {
-        self.options.depth = depth;
+    /// The settings of the runtime, to be changed.
+    pub(crate) const fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
     }
 
     /// How long sessions try to replace a connection that is lost, and who is told of each step.

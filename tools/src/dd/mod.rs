@@ -136,7 +136,7 @@ fn tell(step: &SessionStep) {
 
 fn run(arguments: &Arguments) -> Outcome<u8> {
     let mut setup = Setup::new(TOOL, &arguments.common, &arguments.negotiation)?;
-    setup.set_depth(arguments.queue_depth.into());
+    setup.options_mut().depth = arguments.queue_depth.into();
     setup.set_recovery(arguments.retry_for, tell);
     let Ends { mut source, mut sink, plan } = Ends::open(&setup, arguments)?;
 

@@ -68,6 +68,17 @@ pub(crate) struct Arguments {
     /// I/Os per second at most, of all sessions together
     #[arg(long, value_name = "IOPS", value_parser = parse_rate)]
     pub(crate) rate: Option<f64>,
+    /// Answers a session takes before it sends new commands: a quarter of those under way, 8 to 64, unless given; as many as -m says saves the
+    /// most system calls
+    #[arg(long, value_name = "NUMBER", default_value = "0", hide_default_value = true)]
+    pub(crate) batch: u16,
+    /// Bytes read at once when answers are small, in KiB, 16 to 256: 4 for each I/O of -m, but at least 64, unless given
+    #[arg(long, value_name = "KIB", default_value = "0", hide_default_value = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=256))]
+    pub(crate) scratch: u16,
+    /// How long to look for the answers of few I/Os before going to sleep; 0 for not at all
+    #[arg(long, value_name = "MICROSECONDS", default_value = "50")]
+    pub(crate) busy_wait: u32,
     /// How many sessions to have
     #[arg(short = 's', long, value_name = "NUMBER", default_value = "1")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]

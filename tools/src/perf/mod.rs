@@ -82,7 +82,11 @@ fn tell(step: &SessionStep) {
 
 fn run(arguments: &Arguments, mode: Mode) -> Outcome<u8> {
     let mut setup = Setup::new(TOOL, &arguments.common, &arguments.negotiation)?;
-    setup.set_depth(arguments.max.into());
+    let options = setup.options_mut();
+    options.depth = arguments.max.into();
+    options.batch = arguments.batch.into();
+    options.scratch = usize::from(arguments.scratch) << 10;
+    options.busy_wait = Duration::from_micros(arguments.busy_wait.into());
     setup.set_recovery(arguments.retry_for(), tell);
     let url = setup.unit_url(arguments.url.as_deref().unwrap_or_default())?;
     let geometry = look(&setup, &url, mode)?;
