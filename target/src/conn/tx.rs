@@ -45,7 +45,7 @@ impl TargetConnection {
             && core.exp_cmd_sn.le(core.max_cmd_sn)
     }
 
-    /// Shows what is to be sent: freezes as many PDUs as the ring takes, then puts runs of bytes into `out`, in order,
+    /// Shows what is to be sent: freezes as many PDUs as the ring takes, which is not much more than 256 KiB, then puts runs of bytes into `out`, in order,
     /// and returns how many.
     /// Nothing changes until [`transmitted`](Self::transmitted) says how much went out: asking again shows the same
     /// bytes, unless a write
@@ -57,7 +57,7 @@ impl TargetConnection {
         now: Instant,
     ) -> usize {
         self.sync(target);
-        while !self.core.ring.is_full() && self.freeze_next(target, now) {}
+        while !self.core.ring.has_enough() && self.freeze_next(target, now) {}
         self.core.ring.view(&self.core.bounce, target.units, out)
     }
 
