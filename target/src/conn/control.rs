@@ -75,6 +75,8 @@ pub(super) struct Timers {
     pub(super) heard: Option<Instant>,
     /// When silence is broken by a ping, counted from `heard`.
     pub(super) interval: Option<Duration>,
+    /// A ping is to be sent. It needs no room among the answers: whoever does not read them is to be noticed, too.
+    pub(super) pings: bool,
     /// When the answer to a ping must be there.
     pub(super) ping: Option<Instant>,
     /// When task management stops waiting for data.
@@ -83,8 +85,15 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) const NONE: Self =
-        Self { login: None, heard: None, interval: None, ping: None, waiting: None, closing: None };
+    pub(super) const NONE: Self = Self {
+        login: None,
+        heard: None,
+        interval: None,
+        pings: false,
+        ping: None,
+        waiting: None,
+        closing: None,
+    };
 
     fn idle(&self) -> Option<Instant> {
         match (self.ping, self.heard, self.interval) {
@@ -164,8 +173,8 @@ impl TargetConnection {
     /// under way or outside of the full feature phase.
     pub fn ping(&mut self, target: &Target<'_>, now: Instant) {
         let core = &mut self.core;
-        let idle = core.state == State::FullFeature && core.timers.ping.is_none();
-        if idle && core.control.push_back(Control::Ping).is_ok() {
+        if core.state == State::FullFeature && core.timers.ping.is_none() {
+            core.timers.pings = true;
             core.timers.ping = Some(now + target.config.nop_timeout);
         }
     }

@@ -31,6 +31,7 @@ impl TargetConnection {
         core.state != State::Closed
             && (!core.ring.is_empty()
                 || !core.control.is_empty()
+                || core.timers.pings
                 || !core.again.is_empty()
                 || self.tasks.front(Line::Asking).is_some()
                 || self.tasks.front(Line::Ready).is_some()
@@ -74,6 +75,10 @@ impl TargetConnection {
         if let Some(control) = self.core.control.pop_front() {
             self.freeze_control(&control);
             self.resume(target, now);
+            return true;
+        }
+        if core::mem::take(&mut self.core.timers.pings) {
+            self.freeze_control(&Control::Ping);
             return true;
         }
         if !self.core.again.is_empty() {
