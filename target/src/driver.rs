@@ -151,7 +151,9 @@ impl Turn {
                 return Ok(false);
             }
             let direct = connection.direct_len(target) >= DIRECT || scratch.capacity() == 0;
-            let behind = if direct { BEHIND } else { usize::MAX };
+            // Large data segments come in rows. Without need, nothing of the next one is read before its header was seen.
+            let large = direct || connection.expected_direct_len(target) >= DIRECT;
+            let behind = if large { BEHIND } else { usize::MAX };
             let scratch_space = scratch.space(behind);
             let mut offered = scratch_space.len();
             let received = if direct {
