@@ -17,12 +17,16 @@ const BEHIND: usize = 512;
 /// Runs shown to the transport in one call.
 const RUNS: usize = TargetConnection::MAX_RUNS;
 
-/// Bytes sent in one turn, and bytes received in one turn: when so many have gone, the turn ends with what is under way. With the budget of
-/// PDUs this keeps a busy connection from starving others.
-const BYTES: usize = 512 * 1024;
+/// For so many PDUs a short list of runs does: a long one costs more to lay out than the rest of a small answer.
+const FEW: usize = 8;
 
-/// Moves bytes both ways until nothing can move, or it is enough for one turn: `budget` PDUs were received, or about half a megabyte was
-/// sent or received. Acts on deadlines, sends, receives, sends again.
+/// Bytes sent and bytes received in one turn: when so many have gone, the turn ends with what is under way. With the budget of PDUs this
+/// keeps a busy connection from starving others.
+const SENT: usize = 1024 * 1024;
+const RECEIVED: usize = 2 * 1024 * 1024;
+
+/// Moves bytes both ways until nothing can move, or it is enough for one turn: `budget` PDUs were received, about 2 MiB
+/// were received or about 1 MiB was sent. Acts on deadlines, sends, receives, sends again.
 ///
 /// Never blocks and never waits. What it returns says when to call it next; it is also to be called when
 /// [`Target::changes`] has moved. When the connection [is closed](TargetConnection::is_closed) the stream is to be
@@ -107,13 +111,12 @@ impl Turn {
         transport: &mut T,
         now: Instant,
     ) -> Result<Sent, T::Error> {
-        while self.sent < BYTES {
-            let mut runs: [&[u8]; RUNS] = [&[]; RUNS];
-            let shown = connection.poll_transmit(target, &mut runs, now);
-            let Some(runs) = runs.get(..shown).filter(|runs| !runs.is_empty()) else {
-                return Ok(Sent::All);
+        while self.sent < SENT {
+            let n = match connection.freeze(target, now) {
+                0 => return Ok(Sent::All),
+                1..=FEW => send::<_, { 3 * FEW }>(connection, target, transport)?,
+                _ => send::<_, RUNS>(connection, target, transport)?,
             };
-            let n = transport.send(runs)?.unwrap_or(0);
             if n == 0 {
                 return Ok(Sent::Full);
             }
@@ -140,7 +143,7 @@ impl Turn {
                     return Ok(false);
                 }
             }
-            if self.pdus == 0 || self.received >= BYTES {
+            if self.pdus == 0 || self.received >= RECEIVED {
                 return Ok(false);
             }
             if connection.is_closed() {
@@ -196,5 +199,19 @@ impl Turn {
             }
         }
         Ok(true)
+    }
+}
+
+/// Shows up to `N` runs to the transport, and says how much of them it took.
+fn send<T: Transport, const N: usize>(
+    connection: &TargetConnection,
+    target: &Target<'_>,
+    transport: &mut T,
+) -> Result<usize, T::Error> {
+    let mut runs: [&[u8]; N] = [&[]; N];
+    let shown = connection.show(target, &mut runs);
+    match runs.get(..shown) {
+        Some(runs) if !runs.is_empty() => Ok(transport.send(runs)?.unwrap_or(0)),
+        _ => Ok(0),
     }
 }

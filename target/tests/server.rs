@@ -365,9 +365,9 @@ const FAR_LBA: u32 = (FAR / 512) as u32;
 fn a_hog_lets_others_through() {
     const ROUNDS: usize = 8;
     const EVERY: usize = 256;
-    // Two turns of the hog: the one in which the other one's command came, and one for which it stood in line already. Each has half a
-    // MiB in Data-Ins of 32 KiB, and what is frozen beyond that.
-    const PDUS: usize = 2 * (16 + 2);
+    // Two turns of the hog: the one in which the other one's command came, and one for which it stood in line already. Each has a MiB in
+    // Data-Ins of 32 KiB, and what is frozen beyond that.
+    const PDUS: usize = 2 * (32 + 2);
     let (server, watch) = watched(EVERY);
     let handle = server.spawn().unwrap();
     let mut hog = Initiator::logged_in(handle.addr(), 1);

@@ -103,14 +103,22 @@ impl Timers {
     }
 }
 
+/// The earlier of two, if there is any.
+const fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(a), Some(b)) => Some(if a.as_micros() < b.as_micros() { a } else { b }),
+        (Some(_), None) => one,
+        (None, _) => other,
+    }
+}
+
 /// Time.
 impl TargetConnection {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let timers = &self.core.timers;
         let delayed = self.tasks.front(Line::Delayed).and_then(|index| self.tasks[index].due);
-        let all =
-            [timers.login, timers.idle(), timers.ping, timers.waiting, timers.closing, delayed];
-        all.into_iter().flatten().min()
+        let first = earlier(earlier(timers.login, timers.idle()), timers.ping);
+        earlier(earlier(first, timers.waiting), earlier(timers.closing, delayed))
     }
 
     /// Bytes came: the next ping is a whole interval away.

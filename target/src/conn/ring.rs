@@ -13,7 +13,7 @@ pub(crate) const RING: usize = 64;
 
 /// Bytes that may wait at once; the PDU that passes this is the last one. So an answer never waits behind megabytes, and one call of the
 /// transport sends no more than that.
-const BYTES: usize = 256 * 1024;
+const BYTES: usize = 512 * 1024;
 
 /// The longest data segment that is kept in the ring itself: a rejected header.
 pub(crate) const INLINE: usize = BHS_LEN;
@@ -125,6 +125,11 @@ impl Ring {
     /// Whether there is no need for more PDUs before some have gone.
     pub(crate) const fn has_enough(&self) -> bool {
         self.is_full() || self.bytes >= BYTES
+    }
+
+    /// PDUs that wait.
+    pub(crate) const fn len(&self) -> usize {
+        self.len as usize
     }
 
     /// PDUs for which there is room.

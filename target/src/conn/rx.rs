@@ -556,7 +556,9 @@ impl TargetConnection {
 impl Rx {
     fn parse(&self) -> Result<InitiatorPdu, FormatError> {
         let pdu = InitiatorPdu::parse(&self.header)?;
+        // Most have no additional segments, and need none.
         if let InitiatorPdu::ScsiCommand(command) = &pdu
+            && (command.read && command.write || self.ahs_len() > 0)
             && let Some(segments) = self.ahs.get(..self.ahs_len())
         {
             CommandAhs::parse(command, segments)?;

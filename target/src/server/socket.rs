@@ -31,6 +31,9 @@ const INPUT: Interest = Interest::READABLE.add(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const INPUT: Interest = Interest::READABLE;
 
+/// For so many runs a short list does: a long one costs more to lay out than the rest of a small answer.
+const FEW: usize = 24;
+
 /// A non-blocking socket that knows what was told of it.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -98,6 +101,19 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Sends at most `N` runs in one call.
+    fn gather<const N: usize>(&mut self, runs: &[&[u8]]) -> io::Result<Option<usize>> {
+        let mut slices = [IoSlice::new(&[]); N];
+        let mut len = 0;
+        for (slice, run) in slices.iter_mut().zip(runs) {
+            *slice = IoSlice::new(run);
+            len += 1;
+        }
+        retry(|| self.stream.write_vectored(&slices[..len]))
+    }
+}
+
 /// `WouldBlock` is no error and an interrupted call is made again.
 fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
     loop {
@@ -120,14 +136,13 @@ impl Transport for Socket {
         if !self.writable {
             return Ok(None);
         }
-        let mut slices = [IoSlice::new(&[]); TargetConnection::MAX_RUNS];
-        let (mut len, mut bytes) = (0, 0);
-        for (slice, run) in slices.iter_mut().zip(runs) {
-            *slice = IoSlice::new(run);
-            len += 1;
-            bytes += run.len();
-        }
-        let sent = retry(|| self.stream.write_vectored(&slices[..len]))?;
+        let runs = runs.get(..TargetConnection::MAX_RUNS).unwrap_or(runs);
+        let bytes: usize = runs.iter().map(|run| run.len()).sum();
+        let sent = match runs {
+            [run] => retry(|| self.stream.write(run)),
+            _ if runs.len() <= FEW => self.gather::<FEW>(runs),
+            _ => self.gather::<{ TargetConnection::MAX_RUNS }>(runs),
+        }?;
         self.writable = sent.is_some_and(|n| n == bytes || n > 0 && !SHORT_IS_ALL);
         Ok(sent)
     }
