@@ -70,10 +70,16 @@ impl Attentions {
         self.0 &= !(1 << attention as u8);
     }
 
+    #[inline]
     pub(crate) fn first(self) -> Option<Attention> {
+        // Each command asks, and few have an answer.
+        if self.0 == 0 {
+            return None;
+        }
         Attention::ALL.into_iter().find(|attention| self.0 & 1 << *attention as u8 != 0)
     }
 
+    #[inline]
     pub(crate) fn take(&mut self) -> Option<Attention> {
         let first = self.first()?;
         self.clear(first);

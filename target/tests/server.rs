@@ -4,7 +4,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use iscsi_core::wire::{
@@ -16,7 +16,7 @@ use iscsi_scsi::block::{Read10, Write10};
 use iscsi_scsi::primary::TestUnitReady;
 use iscsi_scsi::{Cdb, Direction};
 use iscsi_target::server::{Server, ServerEvent, ServerHandle};
-use iscsi_target::{EndReason, FileDisk, Quirks, RamDisk, TargetConfig};
+use iscsi_target::{Disk, DiskError, EndReason, FileDisk, Quirks, RamDisk, TargetConfig};
 use support::{INITIATOR, Received, TARGET, pattern};
 
 /// A blocking initiator.
@@ -279,6 +279,214 @@ fn the_observer_hears_of_everything() {
     next();
     gone.stream.shutdown(Shutdown::Both).unwrap();
     assert_eq!(next(), format!("{:?}", EndReason::Disconnected));
+}
+
+/// A disk that writes down where it is read, and waits there for permission if it is told to.
+struct Watched {
+    reads: Arc<Mutex<Vec<u64>>>,
+    /// Of so many reads beyond [`FAR`] the last one waits.
+    every: usize,
+    far: usize,
+    waits: mpsc::Sender<()>,
+    go_on: mpsc::Receiver<()>,
+}
+
+/// Where reads may have to wait, in bytes.
+const FAR: u64 = 1 << 30;
+
+/// The other end of a [`Watched`].
+struct Watch {
+    reads: Arc<Mutex<Vec<u64>>>,
+    waits: mpsc::Receiver<()>,
+    go_on: mpsc::Sender<()>,
+}
+
+impl Watched {
+    fn new(every: usize) -> (Self, Watch) {
+        let reads = Arc::new(Mutex::new(Vec::new()));
+        let ((waits, waiting), (go_on, going_on)) = (mpsc::channel(), mpsc::channel());
+        let disk = Self { reads: reads.clone(), every, far: 0, waits, go_on: going_on };
+        (disk, Watch { reads, waits: waiting, go_on })
+    }
+}
+
+impl Disk for Watched {
+    fn block_size(&self) -> u32 {
+        512
+    }
+
+    fn blocks(&self) -> u64 {
+        1 << 31
+    }
+
+    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<(), DiskError> {
+        self.reads.lock().unwrap().push(at);
+        if at >= FAR {
+            self.far += 1;
+            if self.far.is_multiple_of(self.every) {
+                // Nobody is there any more when a test is over.
+                let _ = self.waits.send(());
+                let _ = self.go_on.recv_timeout(Duration::from_secs(10));
+            }
+        }
+        into.fill(0);
+        Ok(())
+    }
+
+    fn write(&mut self, _at: u64, _data: &[u8]) -> Result<(), DiskError> {
+        Err(DiskError::Write)
+    }
+}
+
+impl Watch {
+    /// The server stands still in a read; so many reads there were.
+    fn stands_still(&self) -> usize {
+        self.waits.recv_timeout(Duration::from_secs(10)).unwrap();
+        self.reads.lock().unwrap().len()
+    }
+
+    fn go_on(&self) {
+        self.go_on.send(()).unwrap();
+    }
+}
+
+fn watched(every: usize) -> (Server, Watch) {
+    let (disk, watch) = Watched::new(every);
+    let config = TargetConfig::new(IscsiName::new(TARGET).unwrap());
+    let mut server = Server::bind("127.0.0.1:0", config).unwrap();
+    server.add_disk(disk);
+    (server, watch)
+}
+
+/// The first block beyond [`FAR`].
+const FAR_LBA: u32 = (FAR / 512) as u32;
+
+#[test]
+fn a_hog_lets_others_through() {
+    const ROUNDS: usize = 8;
+    const EVERY: usize = 256;
+    // Two turns of the hog: the one in which the other one's command came, and one for which it stood in line already. Each has a MiB in
+    // Data-Ins of 32 KiB, and what is frozen beyond that.
+    const PDUS: usize = 2 * (32 + 2);
+    let (server, watch) = watched(EVERY);
+    let handle = server.spawn().unwrap();
+    let mut hog = Initiator::logged_in(handle.addr(), 1);
+    let mut other = Initiator::logged_in(handle.addr(), 2);
+    let mut commands = Vec::new();
+    for _ in 0..(ROUNDS + 2) * EVERY / 32 {
+        let read = Read10 { lba: FAR_LBA, blocks: 2048, ..Default::default() };
+        let mut bhs = [0; BHS_LEN];
+        InitiatorPdu::from(hog.command(&read.cdb())).emit(&mut bhs);
+        commands.extend_from_slice(&bhs);
+    }
+    hog.stream.write_all(&commands).unwrap();
+    // It takes everything as fast as it can.
+    let reader = std::thread::spawn(move || std::io::copy(&mut hog.stream, &mut std::io::sink()));
+    for _ in 0..ROUNDS {
+        let before = watch.stands_still();
+        let command = other.command(&Read10 { lba: 0, blocks: 1, ..Default::default() }.cdb());
+        other.send(command, &[]);
+        watch.go_on();
+        assert!(matches!(other.receive().pdu(), TargetPdu::DataIn(_)));
+        let reads = watch.reads.lock().unwrap();
+        let between = reads[before..].iter().position(|at| *at == 0).unwrap();
+        assert!(between <= PDUS, "{between} PDUs of the hog came first");
+    }
+    drop(watch);
+    drop(handle);
+    let _ = reader.join().unwrap();
+}
+
+#[test]
+fn an_end_that_comes_with_the_last_bytes_is_noticed() {
+    let (mut server, watch) = watched(1);
+    let (sender, ends) = mpsc::channel();
+    server.set_observer(move |event| {
+        if let ServerEvent::Disconnected { peer, reason } = event {
+            sender.send((*peer, *reason)).unwrap();
+        }
+    });
+    let handle = server.spawn().unwrap();
+    let mut busy = Initiator::logged_in(handle.addr(), 1);
+    for port in 2..6 {
+        let mut short = Initiator::logged_in(handle.addr(), port);
+        let command = busy.command(&Read10 { lba: FAR_LBA, blocks: 1, ..Default::default() }.cdb());
+        busy.send(command, &[]);
+        watch.stands_still();
+        // The command and the end are there before the server looks.
+        let command = short.command(&TestUnitReady.cdb());
+        short.send(command, &[]);
+        short.stream.shutdown(Shutdown::Write).unwrap();
+        watch.go_on();
+        let peer = short.stream.local_addr().unwrap();
+        let end = ends.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_eq!(end, (peer, EndReason::Disconnected));
+        assert!(matches!(busy.receive().pdu(), TargetPdu::DataIn(_)));
+    }
+    drop(watch);
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn urgent_bytes_hide_none_behind_them() {
+    use rustix::net::{SendFlags, send};
+
+    let (server, watch) = watched(1);
+    let handle = server.spawn().unwrap();
+    let mut busy = Initiator::logged_in(handle.addr(), 1);
+    let mut urgent = Initiator::logged_in(handle.addr(), 2);
+    let command = busy.command(&Read10 { lba: FAR_LBA, blocks: 1, ..Default::default() }.cdb());
+    busy.send(command, &[]);
+    watch.stands_still();
+    let mut bhs = [0; BHS_LEN];
+    InitiatorPdu::from(urgent.command(&TestUnitReady.cdb())).emit(&mut bhs);
+    let (head, tail) = bhs.split_at(20);
+    urgent.stream.write_all(head).unwrap();
+    assert_eq!(send(&urgent.stream, b"!", SendFlags::OOB).unwrap(), 1);
+    urgent.stream.write_all(tail).unwrap();
+    watch.go_on();
+    assert!(matches!(urgent.receive().pdu(), TargetPdu::ScsiResponse(_)));
+    drop(watch);
+}
+
+#[test]
+fn connections_beyond_the_limit_are_closed() {
+    let (sender, events) = mpsc::channel();
+    let mut server = server();
+    server.limit_connections(1);
+    server.set_observer(move |event| {
+        if matches!(event, ServerEvent::Disconnected { .. }) {
+            sender.send(()).unwrap();
+        }
+    });
+    let handle = server.spawn().unwrap();
+    let mut first = Initiator::logged_in(handle.addr(), 1);
+    let mut second = Initiator::connect(handle.addr());
+    assert_eq!(second.stream.read(&mut [0]).unwrap_or(0), 0);
+    first.logout();
+    drop(first);
+    events.recv_timeout(Duration::from_secs(10)).unwrap();
+    Initiator::logged_in(handle.addr(), 2).logout();
+}
+
+#[test]
+fn silence_is_ended_beside_a_busy_session() {
+    let mut config = TargetConfig::new(IscsiName::new(TARGET).unwrap());
+    config.login_timeout = Duration::from_secs(1);
+    let mut server = Server::bind("127.0.0.1:0", config).unwrap();
+    server.add_disk(RamDisk::new(vec![0; 1 << 20], 512).unwrap());
+    let handle = server.spawn().unwrap();
+    let mut busy = Initiator::logged_in(handle.addr(), 1);
+    let silent: Vec<_> = (0..20).map(|_| Initiator::connect(handle.addr())).collect();
+    let ends = std::thread::spawn(move || {
+        for mut silent in silent {
+            assert_eq!(silent.stream.read_to_end(&mut Vec::new()).unwrap(), 0);
+        }
+    });
+    while !ends.is_finished() {
+        assert_eq!(busy.read(0, 8).len(), 4096);
+    }
+    ends.join().unwrap();
 }
 
 #[test]

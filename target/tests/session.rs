@@ -180,6 +180,33 @@ fn a_flood_of_pings_waits_until_answers_are_read() {
 }
 
 #[test]
+fn a_ping_does_not_wait_for_room_among_the_answers() {
+    let interval = Duration::from_secs(10);
+    let mut bench = Bench::new(|config| {
+        config.nop_interval = Some(interval);
+        config.nop_timeout = Duration::from_secs(3);
+    });
+    bench.login(0, &[]);
+    // As many as are taken while no answer is read.
+    let cmd_sn = bench.clients[0].cmd_sn;
+    for n in 0..8 {
+        bench.send(0, ping(n, cmd_sn, true, 0), &[]);
+    }
+    bench.advance(interval);
+    let deadline = bench.clients[0].connection.wants().deadline.unwrap();
+    assert_eq!(deadline, bench.now + Duration::from_secs(3), "a deadline that was acted on");
+    for n in 0..8 {
+        let TargetPdu::NopIn(nop) = bench.receive(0).pdu() else { panic!() };
+        assert_eq!(nop.kind, NopInKind::PingResponse(InitiatorTaskTag(n)));
+    }
+    let TargetPdu::NopIn(nop) = bench.receive(0).pdu() else { panic!() };
+    assert!(matches!(nop.kind, NopInKind::Ping(_)));
+    bench.assert_silent(0);
+    bench.advance(Duration::from_secs(3));
+    bench.assert_closed(0);
+}
+
+#[test]
 fn silence_is_broken_by_a_ping_that_must_be_answered() {
     let mut bench = Bench::new(|config| {
         config.nop_interval = Some(Duration::from_secs(10));

@@ -5,8 +5,9 @@ mod support;
 use core::time::Duration;
 
 use iscsi_core::wire::{
-    Isid, NopInKind, R2t, ScsiCommand, TargetPdu, TaskManagementFunction as Function,
-    TaskManagementRequest, TaskManagementResponseCode as Response,
+    Isid, NopInKind, NopOut, NopOutKind, R2t, ScsiCommand, TargetPdu,
+    TaskManagementFunction as Function, TaskManagementRequest,
+    TaskManagementResponseCode as Response,
 };
 use iscsi_core::{CmdSn, DataSn, InitiatorTaskTag, Lun, StatSn};
 use iscsi_scsi::block::{Read10, Write10};
@@ -156,6 +157,34 @@ fn abort_task_set_does_not_wait_for_ever() {
 }
 
 /// Two sessions with a stuck read each.
+#[test]
+fn a_function_that_ends_the_wait_of_another_has_room_for_both_answers() {
+    let (mut bench, _) = with_stuck_read();
+    asked_write(&mut bench);
+    let request = request(&bench, 0, Function::AbortTaskSet { lun: Lun::ZERO });
+    bench.send(0, request, &[]);
+    bench.assert_silent(0);
+    // One answer less than the most that are taken without being read.
+    for itt in 0..7 {
+        let nop = NopOut {
+            kind: NopOutKind::Ping { immediate: true, initiator_task_tag: InitiatorTaskTag(itt) },
+            data_segment_length: 0,
+            cmd_sn: bench.clients[0].cmd_sn,
+            exp_stat_sn: StatSn(0),
+        };
+        bench.send(0, nop, &[]);
+    }
+    bench.send(0, request, &[]);
+    for itt in 0..7 {
+        let TargetPdu::NopIn(nop) = bench.receive(0).pdu() else { panic!() };
+        assert_eq!(nop.kind, NopInKind::PingResponse(InitiatorTaskTag(itt)));
+        bench.clients[0].take_status(nop.stat_sn);
+    }
+    assert_eq!(response(&mut bench, 0), Response::FunctionComplete);
+    assert_eq!(response(&mut bench, 0), Response::FunctionComplete);
+    bench.assert_silent(0);
+}
+
 fn two_sessions() -> (Bench, usize) {
     let (mut bench, _) = with_stuck_read();
     let other = bench.connect();

@@ -88,10 +88,14 @@ impl TargetConnection {
     }
 
     /// Tasks that were held back and whose turn it is now.
+    #[inline]
     pub(super) fn release_held(&mut self, target: &mut Target<'_>, now: Instant) {
-        if self.core.held == 0 {
-            return;
+        if self.core.held > 0 {
+            self.advance_held(target, now);
         }
+    }
+
+    fn advance_held(&mut self, target: &mut Target<'_>, now: Instant) {
         let mut cmd_sn = self.core.exp_cmd_sn.minus(AHEAD as u32);
         // In the order of their numbers; a few at most, and only after a hole.
         while cmd_sn != self.core.exp_cmd_sn {

@@ -75,6 +75,8 @@ pub(super) struct Timers {
     pub(super) heard: Option<Instant>,
     /// When silence is broken by a ping, counted from `heard`.
     pub(super) interval: Option<Duration>,
+    /// A ping is to be sent. It needs no room among the answers: whoever does not read them is to be noticed, too.
+    pub(super) pings: bool,
     /// When the answer to a ping must be there.
     pub(super) ping: Option<Instant>,
     /// When task management stops waiting for data.
@@ -83,8 +85,15 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) const NONE: Self =
-        Self { login: None, heard: None, interval: None, ping: None, waiting: None, closing: None };
+    pub(super) const NONE: Self = Self {
+        login: None,
+        heard: None,
+        interval: None,
+        pings: false,
+        ping: None,
+        waiting: None,
+        closing: None,
+    };
 
     fn idle(&self) -> Option<Instant> {
         match (self.ping, self.heard, self.interval) {
@@ -94,14 +103,22 @@ impl Timers {
     }
 }
 
+/// The earlier of two, if there is any.
+const fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(a), Some(b)) => Some(if a.as_micros() < b.as_micros() { a } else { b }),
+        (Some(_), None) => one,
+        (None, _) => other,
+    }
+}
+
 /// Time.
 impl TargetConnection {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let timers = &self.core.timers;
         let delayed = self.tasks.front(Line::Delayed).and_then(|index| self.tasks[index].due);
-        let all =
-            [timers.login, timers.idle(), timers.ping, timers.waiting, timers.closing, delayed];
-        all.into_iter().flatten().min()
+        let first = earlier(earlier(timers.login, timers.idle()), timers.ping);
+        earlier(earlier(first, timers.waiting), earlier(timers.closing, delayed))
     }
 
     /// Bytes came: the next ping is a whole interval away.
@@ -164,8 +181,8 @@ impl TargetConnection {
     /// under way or outside of the full feature phase.
     pub fn ping(&mut self, target: &Target<'_>, now: Instant) {
         let core = &mut self.core;
-        let idle = core.state == State::FullFeature && core.timers.ping.is_none();
-        if idle && core.control.push_back(Control::Ping).is_ok() {
+        if core.state == State::FullFeature && core.timers.ping.is_none() {
+            core.timers.pings = true;
             core.timers.ping = Some(now + target.config.nop_timeout);
         }
     }

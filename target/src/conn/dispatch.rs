@@ -5,7 +5,7 @@ use iscsi_core::{Instant, StatSn};
 
 use super::command::damaged_data;
 use super::rx::Placement;
-use super::{State, TargetConnection};
+use super::{CONTROL_QUEUE, State, TargetConnection};
 use crate::target::Target;
 
 impl TargetConnection {
@@ -30,6 +30,12 @@ impl TargetConnection {
             InitiatorPdu::NopOut(nop) => self.begin_nop_out(nop),
             InitiatorPdu::TextRequest(text) => self.begin_text(text),
             InitiatorPdu::SnackRequest(_) if self.core.again.is_full() => None,
+            // It ends the wait of the one before, and both are answered.
+            InitiatorPdu::TaskManagementRequest(_)
+                if self.core.waiting.is_some() && self.core.control.len() + 1 >= CONTROL_QUEUE =>
+            {
+                None
+            }
             _ => Some(Placement::NOWHERE),
         }
     }

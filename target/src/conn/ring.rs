@@ -11,13 +11,17 @@ use crate::unit::LogicalUnit;
 /// PDUs that may wait at once.
 pub(crate) const RING: usize = 64;
 
+/// Bytes that may wait at once; the PDU that passes this is the last one. So an answer never waits behind megabytes, and one call of the
+/// transport sends no more than that.
+const BYTES: usize = 512 * 1024;
+
 /// The longest data segment that is kept in the ring itself: a rejected header.
 pub(crate) const INLINE: usize = BHS_LEN;
 
 const DIGEST: usize = 4;
 
 /// Header, its digest, an inline data segment or none, padding, data digest.
-const BYTES: usize = BHS_LEN + DIGEST + INLINE + DIGEST;
+const OWN: usize = BHS_LEN + DIGEST + INLINE + DIGEST;
 
 /// Where the data segment of a PDU is.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +52,7 @@ enum Source {
 
 #[derive(Debug, Clone, Copy)]
 struct Frozen {
-    bytes: [u8; BYTES],
+    bytes: [u8; OWN],
     /// How much of `bytes` goes before the body.
     head_len: u8,
     /// How much of `bytes`, behind that, goes after the body.
@@ -60,7 +64,7 @@ struct Frozen {
 
 impl Frozen {
     const EMPTY: Self = Self {
-        bytes: [0; BYTES],
+        bytes: [0; OWN],
         head_len: 0,
         tail_len: 0,
         source: Source::Nothing,
@@ -91,6 +95,8 @@ pub(crate) struct Ring {
     len: u8,
     /// Bytes of the first PDU that are gone already.
     sent: u32,
+    /// Bytes of all PDUs, with those of the first one that are gone.
+    bytes: usize,
     pub(crate) header_digest: DigestKind,
     pub(crate) data_digest: DigestKind,
 }
@@ -102,6 +108,7 @@ impl Ring {
             head: 0,
             len: 0,
             sent: 0,
+            bytes: 0,
             header_digest: DigestKind::None,
             data_digest: DigestKind::None,
         }
@@ -115,6 +122,16 @@ impl Ring {
         self.len as usize == RING
     }
 
+    /// Whether there is no need for more PDUs before some have gone.
+    pub(crate) const fn has_enough(&self) -> bool {
+        self.is_full() || self.bytes >= BYTES
+    }
+
+    /// PDUs that wait.
+    pub(crate) const fn len(&self) -> usize {
+        self.len as usize
+    }
+
     /// PDUs for which there is room.
     pub(crate) const fn free(&self) -> usize {
         RING - self.len as usize
@@ -124,6 +141,7 @@ impl Ring {
         self.head = 0;
         self.len = 0;
         self.sent = 0;
+        self.bytes = 0;
         self.header_digest = DigestKind::None;
         self.data_digest = DigestKind::None;
     }
@@ -179,6 +197,7 @@ impl Ring {
         };
         frozen.source = source;
         frozen.pages = pages;
+        self.bytes += frozen.total();
         self.len += 1;
     }
 
@@ -202,7 +221,8 @@ impl Ring {
     pub(crate) fn transmitted(&mut self, mut n: usize, pages: &mut Pages) {
         while self.len > 0 {
             let frozen = &self.ring[usize::from(self.head)];
-            let rest = frozen.total() - self.sent as usize;
+            let total = frozen.total();
+            let rest = total - self.sent as usize;
             if n < rest {
                 self.sent += n as u32;
                 return;
@@ -212,6 +232,7 @@ impl Ring {
                 pages.give(run);
             }
             self.sent = 0;
+            self.bytes -= total;
             self.head = self.position(1) as u8;
             self.len -= 1;
         }

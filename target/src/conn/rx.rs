@@ -56,6 +56,17 @@ pub(super) struct Placement {
 
 impl Placement {
     pub(super) const NOWHERE: Self = Self { place: Place::Nowhere, room: 0, task: None };
+
+    /// How many bytes behind the first `done` can be read straight into memory that a disk lends.
+    #[inline]
+    fn direct_len(&self, done: u32, target: &mut Target<'_>) -> usize {
+        let Place::Disk { unit, at } = self.place else { return 0 };
+        let unit = target.units.get_mut(usize::from(unit));
+        match unit.and_then(|unit| unit.disk_mut().lend_mut(at + u64::from(done), 1)) {
+            Some(_) => self.room.saturating_sub(done) as usize,
+            None => 0,
+        }
+    }
 }
 
 /// What is known of the PDU that is being received.
@@ -75,6 +86,8 @@ pub(super) struct Rx {
     ahs: [u8; AHS],
     trailer: [u8; 3 + DIGEST],
     placement: Placement,
+    /// Where the data segment of the PDU before went.
+    before: Placement,
     segment: u32,
     at: u32,
     crc: Crc32c,
@@ -98,6 +111,7 @@ impl Rx {
             ahs: [0; AHS],
             trailer: [0; 3 + DIGEST],
             placement: Placement::NOWHERE,
+            before: Placement::NOWHERE,
             segment: 0,
             at: 0,
             crc: Crc32c::new(),
@@ -266,14 +280,19 @@ impl TargetConnection {
     #[inline]
     pub fn direct_len(&self, target: &mut Target<'_>) -> usize {
         let rx = &self.core.rx;
-        let (Phase::Data, Place::Disk { unit, at }) = (rx.phase, rx.placement.place) else {
-            return 0;
-        };
-        let at = at + u64::from(rx.at);
-        let unit = target.units.get_mut(usize::from(unit));
-        match unit.and_then(|unit| unit.disk_mut().lend_mut(at, 1)) {
-            Some(_) => rx.placement.room.saturating_sub(rx.at) as usize,
-            None => 0,
+        match rx.phase {
+            Phase::Data => rx.placement.direct_len(rx.at, target),
+            _ => 0,
+        }
+    }
+
+    /// The same for the PDU that comes next, if it is like the one before.
+    #[inline]
+    pub(crate) fn expected_direct_len(&self, target: &mut Target<'_>) -> usize {
+        let rx = &self.core.rx;
+        match rx.phase {
+            Phase::Header => rx.before.direct_len(0, target),
+            _ => 0,
         }
     }
 
@@ -521,6 +540,7 @@ impl TargetConnection {
         rx.phase = Phase::Header;
         rx.got = 0;
         let placement = core::mem::replace(&mut rx.placement, Placement::NOWHERE);
+        rx.before = placement;
         let pdu = rx.pdu.take();
         let failed = rx.failed.take().filter(|_| intact);
         self.core.counters.pdus_received += 1;
@@ -536,7 +556,9 @@ impl TargetConnection {
 impl Rx {
     fn parse(&self) -> Result<InitiatorPdu, FormatError> {
         let pdu = InitiatorPdu::parse(&self.header)?;
+        // Most have no additional segments, and need none.
         if let InitiatorPdu::ScsiCommand(command) = &pdu
+            && (command.read && command.write || self.ahs_len() > 0)
             && let Some(segments) = self.ahs.get(..self.ahs_len())
         {
             CommandAhs::parse(command, segments)?;

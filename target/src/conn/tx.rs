@@ -31,6 +31,7 @@ impl TargetConnection {
         core.state != State::Closed
             && (!core.ring.is_empty()
                 || !core.control.is_empty()
+                || core.timers.pings
                 || !core.again.is_empty()
                 || self.tasks.front(Line::Asking).is_some()
                 || self.tasks.front(Line::Ready).is_some()
@@ -45,7 +46,7 @@ impl TargetConnection {
             && core.exp_cmd_sn.le(core.max_cmd_sn)
     }
 
-    /// Shows what is to be sent: freezes as many PDUs as the ring takes, then puts runs of bytes into `out`, in order,
+    /// Shows what is to be sent: freezes as many PDUs as the ring takes, which is not much more than 512 KiB, then puts runs of bytes into `out`, in order,
     /// and returns how many.
     /// Nothing changes until [`transmitted`](Self::transmitted) says how much went out: asking again shows the same
     /// bytes, unless a write
@@ -56,8 +57,19 @@ impl TargetConnection {
         out: &mut [&'a [u8]],
         now: Instant,
     ) -> usize {
+        self.freeze(target, now);
+        self.show(target, out)
+    }
+
+    /// Freezes as many PDUs as the ring takes. How many are in it.
+    pub(crate) fn freeze(&mut self, target: &mut Target<'_>, now: Instant) -> usize {
         self.sync(target);
-        while !self.core.ring.is_full() && self.freeze_next(target, now) {}
+        while !self.core.ring.has_enough() && self.freeze_next(target, now) {}
+        self.core.ring.len()
+    }
+
+    /// Shows what is frozen.
+    pub(crate) fn show<'a>(&'a self, target: &'a Target<'_>, out: &mut [&'a [u8]]) -> usize {
         self.core.ring.view(&self.core.bounce, target.units, out)
     }
 
@@ -74,6 +86,10 @@ impl TargetConnection {
         if let Some(control) = self.core.control.pop_front() {
             self.freeze_control(&control);
             self.resume(target, now);
+            return true;
+        }
+        if core::mem::take(&mut self.core.timers.pings) {
+            self.freeze_control(&Control::Ping);
             return true;
         }
         if !self.core.again.is_empty() {

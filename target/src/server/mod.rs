@@ -1,6 +1,9 @@
-//! A target on TCP: one thread, one poll loop, no locks.
+//! A target on TCP: one thread, one event loop, no locks.
 
+mod clients;
 mod event_loop;
+mod socket;
+mod timers;
 
 use std::boxed::Box;
 use std::collections::VecDeque;
