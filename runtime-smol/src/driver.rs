@@ -1,9 +1,11 @@
 //! The future that drives a session.
 
+use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use iscsi_core::{Config, Portal, Wants};
 use iscsi_runtime::{Engine, Error, Options, Request, Service, Step};
@@ -45,12 +47,18 @@ pub struct Driver {
     /// Empty between turns; kept for its memory.
     incoming: Vec<Request<Futures>>,
     alarm: Alarm,
+    /// Since when answers of few commands are waited for.
+    waiting_since: Option<Instant>,
+    /// PDUs received by then.
+    received: u64,
 }
 
 /// What a turn was followed by.
 enum Next {
     /// Something else to do.
     Turn,
+    /// Nothing yet, but it may come at once: other tasks have their turns, then it is looked for again.
+    Look,
     Wait,
     End(Result<(), Error>),
 }
@@ -60,7 +68,14 @@ impl Driver {
         let reactor = AsyncIo::default();
         let shared = Arc::new(Shared::new(reactor.nudge().clone()));
         let service = Service::new(Engine::new(config, options, reactor)?, portal);
-        Ok(Self { service: Some(service), shared, incoming: Vec::new(), alarm: Alarm::default() })
+        Ok(Self {
+            service: Some(service),
+            shared,
+            incoming: Vec::new(),
+            alarm: Alarm::default(),
+            waiting_since: None,
+            received: 0,
+        })
     }
 
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
@@ -90,6 +105,9 @@ impl Driver {
             return Next::Turn;
         }
         let engine = service.engine();
+        if looks(engine, &mut self.waiting_since, &mut self.received) {
+            return Next::Look;
+        }
         let ready = match poll_sockets(engine, &turn.wants, context) {
             Ok(ready) => ready,
             Err(error) => return Next::End(Err(Error::io(Step::Wait, engine.peer(), error))),
@@ -105,6 +123,23 @@ impl Driver {
         self.alarm = Alarm::default();
         self.shared.inbox.end(result);
     }
+}
+
+/// Whether to look for the answers of few commands for a moment, instead of registering with the reactor and being woken by it, which costs
+/// more. See [`BusyWait`](iscsi_runtime::BusyWait).
+fn looks(engine: &Engine<AsyncIo>, since: &mut Option<Instant>, received: &mut u64) -> bool {
+    let (busy_wait, under_way) = (engine.busy_wait(), engine.session.in_use());
+    let before = mem::replace(received, engine.connection.counters().pdus_received);
+    if *received != before
+        && let Some(since) = since.take()
+    {
+        busy_wait.ended(since.elapsed());
+    }
+    if !busy_wait.concerns(under_way) {
+        *since = None;
+        return false;
+    }
+    since.get_or_insert_with(Instant::now).elapsed() < busy_wait.time(under_way)
 }
 
 /// Whether a socket is ready. If not, the task is woken when one is.
@@ -146,6 +181,7 @@ impl Future for Driver {
         for _ in 0..TURNS {
             match driver.turn(context) {
                 Next::Turn => {}
+                Next::Look => break,
                 Next::Wait => return Poll::Pending,
                 Next::End(result) => {
                     driver.finish(result);
