@@ -3,7 +3,7 @@
 //! * [`Clock`] and [`Rng`]: time that only jumps, and randomness that can be repeated.
 //! * [`Pipe`] and [`Wire`]: a byte stream that splits, delays, stalls, cuts and flips bits, and a
 //!   [`Transport`](crate::driver::Transport) over two of them. [`PduFault`]s drop, repeat and swap whole PDUs;
-//!   [`Pipe::damage_data`] flips bits that only the data digest covers.
+//!   [`Pipe::damage_data`] flips bits that only the data digest covers; [`Mutation`]s change, drop, repeat and add bytes.
 //! * [`StrictDriver`]: a runtime that calls [`pump`](crate::driver::pump) only when it was promised that there is something to do. It finds
 //!   lost wake-ups and hot loops, which a friendly test hides.
 //! * [`Tap`]: every byte and header that passes the initiator's end of a link, in order.
@@ -24,6 +24,7 @@ pub mod fuzz;
 mod kept;
 mod login;
 mod memory;
+mod mutation;
 mod nodes;
 mod pipe;
 mod recorder;
@@ -42,6 +43,7 @@ pub use disk::{Disk, R2tOrder, Service};
 pub use framer::{Framer, Pdu};
 pub use login::TargetChap;
 pub use memory::Memory;
+pub use mutation::{Edit, Mutation};
 pub use nodes::Node;
 pub use pipe::{Faults, PduFault, Pipe, Reset};
 pub use recorder::Recorder;
