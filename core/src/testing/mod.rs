@@ -13,6 +13,7 @@
 //! * [`Rig`]: all of it put together.
 //! * [`Recorder`]: a capture of a run for Wireshark, and a log in text; [`recording`]: one in which every PDU occurs.
 //! * [`fuzz`]: the bodies of the fuzz targets.
+//! * `strategies`, with the feature `proptest`: every PDU and every text key for property tests.
 //!
 //! Everything here is bounded: a run that does not come to an end panics, and says the seed with which it can be repeated.
 
@@ -33,6 +34,8 @@ mod rig;
 mod rng;
 pub mod script;
 mod scripted;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 mod strict;
 mod tap;
 mod told;
