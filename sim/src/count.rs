@@ -21,6 +21,7 @@ pub(crate) fn damaged(counts: &mut Counts, link: &Link) {
         ("damaged to the initiator", "to the initiator", &link.to_initiator),
     ] {
         add(counts, "bits turned over", to, pipe.flipped());
+        add(counts, "bytes changed", to, pipe.mutated());
         for (kind, count) in pipe.damaged() {
             add(counts, way, kind, count);
         }

@@ -26,6 +26,7 @@ pub mod fuzz;
 mod job;
 mod log;
 mod model;
+mod mutate;
 mod operations;
 mod pair;
 mod replay;

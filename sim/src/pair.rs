@@ -21,6 +21,7 @@ use crate::comeback::{Comeback, Plan};
 use crate::count::{self, Counts};
 use crate::far::Far;
 use crate::log::Log;
+use crate::mutate;
 use crate::replay::Tape;
 use crate::sabotage::Sabotage;
 use crate::scenario::Rules;
@@ -140,7 +141,17 @@ impl<'a> Pair<'a> {
     pub(crate) const fn calm(&mut self) {
         self.bad_connections = 0;
         self.damage = 0;
-        self.network = Faults { split: self.network.split, ..Faults::NONE };
+        // The last look at the disks is not what a fuzzer is to find new ways for.
+        let split = if self.rng.is_for_fuzzing() { 0 } else { self.network.split };
+        self.network = Faults { split, ..Faults::NONE };
+    }
+
+    /// Whatever comes from now on is what was sent: the target has no connection left on which it was not.
+    pub(crate) fn trust(&mut self) {
+        for mut far in [self.ghost.take(), self.near.take()].into_iter().flatten() {
+            far.close(&mut self.target);
+        }
+        self.rules.blind = false;
     }
 
     pub(crate) fn open(&mut self) -> Result<(), Finding> {
@@ -276,7 +287,8 @@ impl<'a> Pair<'a> {
         let verified = self.verify()?;
         let served = self.serve();
         self.check_waiting()?;
-        if self.target.sessions().count() > 1 {
+        // A name that changed on its way is another initiator's.
+        if self.target.sessions().count() > 1 && !self.rules.blind {
             return Err("the target has two sessions of one initiator".into());
         }
         Ok(turned || told || acted || connected || verified || served)
@@ -298,7 +310,9 @@ impl<'a> Pair<'a> {
         }
         for (direction, bhs) in tap.take_headers() {
             self.log.header(direction, &bhs, now);
-            self.watch.header(direction, &bhs, self.rules.damages())?;
+            if !self.rules.blind {
+                self.watch.header(direction, &bhs, self.rules.damages())?;
+            }
         }
         Ok(())
     }
@@ -531,8 +545,12 @@ impl<'a> Pair<'a> {
         // Where there are several kinds of faults, not all of them are on every connection.
         let mixed = self.rules.cuts && self.rules.damages();
         let mut has = |kind: bool| kind && is_bad && (!mixed || rng.below(2) == 0);
-        let (cut, flips, pdus) =
-            (has(self.rules.cuts), has(self.rules.flips), has(self.rules.pdus));
+        let (cut, flips, pdus, mutates) = (
+            has(self.rules.cuts),
+            has(self.rules.flips),
+            has(self.rules.pdus),
+            has(self.rules.mutates),
+        );
         let mut faults = [self.network; 2];
         if cut {
             let most = pick(&mut self.rng, &[1_500, 10_000, 60_000]);
@@ -558,6 +576,14 @@ impl<'a> Pair<'a> {
             for pipe in [&mut link.to_target, &mut link.to_initiator] {
                 pipe.damage_data(self.damage, DigestKind::None, DigestKind::None);
             }
+        }
+        if mutates {
+            let mutations = mutate::draw(&mut self.rng);
+            for (list, pipe) in mutations.iter().zip([&mut link.to_target, &mut link.to_initiator])
+            {
+                pipe.mutate(list, !self.rules.blind);
+            }
+            self.log.line(self.clock.now(), || format!("{mutations:?}"));
         }
         self.log.line(self.clock.now(), || format!("faults {faults:?}, of PDUs {plans:?}"));
         link

@@ -15,11 +15,14 @@ use crate::log::Log;
 use crate::pair::Pair;
 use crate::replay::Tape;
 use crate::sabotage::{BadDisk, Sabotage};
-use crate::scenario::Scenario;
+use crate::scenario::{Rules, Scenario};
 use crate::setup::{BLOCK, Setup};
 
 /// Rounds of starting jobs in a run.
 const ROUNDS: u64 = 8;
+
+/// The same where bytes decide: as long as there are bytes, but not more.
+const MOST_ROUNDS: u64 = 40;
 
 /// One in so many runs without faults is played again byte by byte.
 const REPLAYED: u64 = 8;
@@ -124,21 +127,37 @@ fn attempt(
     sabotage: Option<Sabotage>,
     log: &Log,
 ) -> Result<Report, Failure> {
-    catch(|| run(seed, scenario, sabotage, log)).map_err(|reason| Failure {
-        seed,
-        scenario,
-        reason,
-    })
+    let rng = Rng::new(seed ^ (scenario as u64) << 56);
+    let is_replayed = scenario == Scenario::Network && (seed / SCENARIOS).is_multiple_of(REPLAYED);
+    let rules = scenario.rules();
+    catch(|| run(rng, rules, sabotage, is_replayed, log))
+        .map(|(report, _)| report)
+        .map_err(|reason| Failure { seed, scenario, reason })
 }
 
-fn run(
-    seed: u64,
-    scenario: Scenario,
+/// What these bytes decide. A panic is not caught.
+pub(crate) fn play_bytes(
+    bytes: &[u8],
+    rules: Rules,
     sabotage: Option<Sabotage>,
-    log: &Log,
 ) -> Result<Report, Finding> {
-    let mut rng = Rng::new(seed ^ (scenario as u64) << 56);
-    let rules = scenario.rules();
+    let rng = Rng::from_bytes(bytes);
+    run(rng, rules, sabotage, false, &Log::default()).map(|(report, _)| report)
+}
+
+/// What the seed does, and the bytes that decide it, for [`play_bytes`].
+pub(crate) fn play_keeping(seed: u64, rules: Rules) -> Result<(Report, Vec<u8>), Finding> {
+    run(Rng::keeping_bytes(seed), rules, None, false, &Log::default())
+}
+
+/// Returns also the bytes of the draws, if they are kept.
+fn run(
+    mut rng: Rng,
+    rules: Rules,
+    sabotage: Option<Sabotage>,
+    is_replayed: bool,
+    log: &Log,
+) -> Result<(Report, Vec<u8>), Finding> {
     let setup = Setup::draw(&mut rng, rules, sabotage)?;
     log.line(iscsi_core::Instant::ZERO, || format!("{setup:?}"));
     let mut disks = Vec::new();
@@ -149,7 +168,7 @@ fn run(
     }
     let mut sessions = [const { NexusSlot::EMPTY }; 2];
     let mut report = Report::default();
-    let models = {
+    let (models, bytes) = {
         let mut units: Vec<_> = (0..)
             .zip(&mut disks)
             .map(|(lun, disk)| LogicalUnit::new(lun, disk, &format!("sim-{lun}")))
@@ -157,12 +176,10 @@ fn run(
         let mut target =
             Target::new(&setup.target, &mut units, &mut sessions).map_err(|e| e.to_string())?;
         *target.quirks_mut() = setup.quirks.clone();
-        let is_replayed =
-            scenario == Scenario::Network && (seed / SCENARIOS).is_multiple_of(REPLAYED);
         let mut pair = Pair::new(&setup, target, rules, sabotage, log.clone(), rng)?;
         pair.tape = is_replayed.then(Tape::default);
         let mut app = App::new(&mut pair, setup.luns, setup.lanes, setup.lane_blocks);
-        work(&mut app)?;
+        let bytes = work(&mut app)?;
         let (models, tasks) = (app.models, app.tasks);
         report.tasks = tasks;
         report.connections = pair.connections;
@@ -175,7 +192,7 @@ fn run(
         if let Some(tape) = &pair.tape {
             report.replayed = tape.check(&setup)?;
         }
-        models
+        (models, bytes)
     };
     for (lun, (disk, mut model)) in disks.into_iter().zip(models).enumerate() {
         let memory = disk.disk.into_inner();
@@ -183,13 +200,14 @@ fn run(
             .compare(0, &memory)
             .map_err(|finding| format!("disk {lun} holds something else: {finding}"))?;
     }
-    Ok(report)
+    Ok((report, bytes))
 }
 
-/// Jobs, then a look at every block over a connection without faults, then the logout.
-fn work(app: &mut App<'_, '_>) -> Result<(), Finding> {
+/// Jobs, then a look at every block over a connection without faults, then the logout. Returns the bytes of the draws before that look.
+fn work(app: &mut App<'_, '_>) -> Result<Vec<u8>, Finding> {
     app.ready()?;
-    for _ in 0..ROUNDS {
+    let mut rounds = 0..if app.pair.rng.plays_bytes() { MOST_ROUNDS } else { ROUNDS };
+    while rounds.next().is_some() && !app.pair.rng.is_used_up() {
         let goes_on = app.pair.takes_tasks() && app.pair.rng.below(2) == 0;
         if !app.pair.is_logged_in() && !goes_on {
             app.settle()?;
@@ -205,6 +223,7 @@ fn work(app: &mut App<'_, '_>) -> Result<(), Finding> {
             app.settle()?;
         }
     }
+    let bytes = app.pair.rng.kept_bytes().to_vec();
     if app.pair.rules.recovers && app.pair.takes_tasks() && app.pair.rng.below(4) == 0 {
         // In whatever state the session is.
         app.pair.log_out()?;
@@ -217,6 +236,7 @@ fn work(app: &mut App<'_, '_>) -> Result<(), Finding> {
         app.pair.log_out()?;
         app.settle()?;
     }
+    app.trust();
     for lane in app.all_lanes() {
         app.verify(lane)?;
     }
@@ -224,7 +244,7 @@ fn work(app: &mut App<'_, '_>) -> Result<(), Finding> {
     app.pair.log_out()?;
     app.settle()?;
     match app.pair.state() {
-        SessionState::Closed => Ok(()),
+        SessionState::Closed => Ok(bytes),
         state => Err(format!("the logout ended in {state:?}")),
     }
 }

@@ -70,14 +70,7 @@ impl Scenario {
     /// What there is and what may come of it. Whatever the scenario: a byte that was reported good is right, a task ends once, and
     /// nothing waits for ever.
     pub(crate) const fn rules(self) -> Rules {
-        let calm = Rules {
-            meddles: false,
-            cuts: false,
-            flips: false,
-            pdus: false,
-            data: false,
-            recovers: false,
-        };
+        let calm = Rules::CALM;
         let storm = Rules { meddles: true, cuts: true, flips: true, pdus: true, ..calm };
         match self {
             Self::Network => calm,
@@ -137,12 +130,33 @@ pub(crate) struct Rules {
     pub(crate) data: bool,
     /// The session has a policy for recovery, and connections are refused.
     pub(crate) recovers: bool,
+    /// Bytes change, go and come at drawn places, under both digests.
+    pub(crate) mutates: bool,
+    /// There need be no digests, and logins change too: nobody knows what is on the disks.
+    pub(crate) blind: bool,
 }
 
 impl Rules {
+    /// No faults.
+    pub(crate) const CALM: Self = Self {
+        meddles: false,
+        cuts: false,
+        flips: false,
+        pdus: false,
+        data: false,
+        recovers: false,
+        mutates: false,
+        blind: false,
+    };
+
+    /// Whatever changes a byte is seen by a digest.
+    pub(crate) const fn is_digested(self) -> bool {
+        self.flips || self.mutates && !self.blind
+    }
+
     /// Bytes do not arrive as they were sent, or not at all. Then commands may fail.
     pub(crate) const fn damages(self) -> bool {
-        self.flips || self.pdus
+        self.flips || self.pdus || self.mutates
     }
 
     /// What a write that was not reported good leaves is anything, not each byte old or new: for the target stores what comes before it has seen the digest.

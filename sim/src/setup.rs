@@ -56,11 +56,11 @@ impl Setup {
             target.login_timeout = Duration::from_secs(1_000_000);
         }
         let mut offer = limits(rng);
-        if rules.flips {
+        if rules.is_digested() {
             offer.header_digest = Digests::CRC32C;
             offer.data_digest = Digests::CRC32C;
         }
-        let level_1 = rules.data || rules.flips && rng.below(2) == 0;
+        let level_1 = rules.data || (rules.flips || rules.mutates) && rng.below(2) == 0;
         if level_1 {
             for limits in [&mut target.limits, &mut offer] {
                 limits.error_recovery_level = 1;
@@ -82,11 +82,13 @@ impl Setup {
             .recovery(recovery)
             .build()
             .map_err(|e| format!("the drawn configuration: {e}"))?;
-        let lane_blocks = pick(rng, &[8, 8, 8, 8, 8, 8, 24, 160]);
+        // What a fuzzer repeats must be short; what is large, or many, shows it nothing new.
+        let (largest, luns, lanes) = if rng.is_for_fuzzing() { (24, 2, 2) } else { (160, 3, 4) };
+        let lane_blocks = pick(rng, &[8, 8, 8, 8, 8, 8, 24, largest]);
         let backwards = !offer.data_sequence_in_order && !target.limits.data_sequence_in_order;
         Ok(Self {
-            luns: 1 + rng.below(3) as usize,
-            lanes: 2 + rng.below(4) as usize,
+            luns: 1 + rng.below(luns) as usize,
+            lanes: 2 + rng.below(lanes) as usize,
             lane_blocks,
             quirks: quirks(rng, backwards, lane_blocks, sabotage),
             target,
@@ -153,7 +155,7 @@ fn limits(rng: &mut Rng) -> Limits {
 
 fn network(rng: &mut Rng, lane_blocks: usize) -> Faults {
     let mut network = Faults::network(rng);
-    let is_large = lane_blocks > SMALL;
+    let is_large = lane_blocks > SMALL || rng.is_for_fuzzing();
     if is_large || rng.below(40) > 0 {
         // Tiny windows take long; a few runs with them do.
         network.window = network.window.max(1_460);

@@ -3,7 +3,7 @@
 //! * [`Clock`] and [`Rng`]: time that only jumps, and randomness that can be repeated.
 //! * [`Pipe`] and [`Wire`]: a byte stream that splits, delays, stalls, cuts and flips bits, and a
 //!   [`Transport`](crate::driver::Transport) over two of them. [`PduFault`]s drop, repeat and swap whole PDUs;
-//!   [`Pipe::damage_data`] flips bits that only the data digest covers.
+//!   [`Pipe::damage_data`] flips bits that only the data digest covers; [`Mutation`]s change, drop, repeat and add bytes.
 //! * [`StrictDriver`]: a runtime that calls [`pump`](crate::driver::pump) only when it was promised that there is something to do. It finds
 //!   lost wake-ups and hot loops, which a friendly test hides.
 //! * [`Tap`]: every byte and header that passes the initiator's end of a link, in order.
@@ -13,6 +13,7 @@
 //! * [`Rig`]: all of it put together.
 //! * [`Recorder`]: a capture of a run for Wireshark, and a log in text; [`recording`]: one in which every PDU occurs.
 //! * [`fuzz`]: the bodies of the fuzz targets.
+//! * `strategies`, with the feature `proptest`: every PDU and every text key for property tests.
 //!
 //! Everything here is bounded: a run that does not come to an end panics, and says the seed with which it can be repeated.
 
@@ -24,6 +25,7 @@ pub mod fuzz;
 mod kept;
 mod login;
 mod memory;
+mod mutation;
 mod nodes;
 mod pipe;
 mod recorder;
@@ -32,6 +34,8 @@ mod rig;
 mod rng;
 pub mod script;
 mod scripted;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 mod strict;
 mod tap;
 mod told;
@@ -42,6 +46,7 @@ pub use disk::{Disk, R2tOrder, Service};
 pub use framer::{Framer, Pdu};
 pub use login::TargetChap;
 pub use memory::Memory;
+pub use mutation::{Edit, Mutation};
 pub use nodes::Node;
 pub use pipe::{Faults, PduFault, Pipe, Reset};
 pub use recorder::Recorder;

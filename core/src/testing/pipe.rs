@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::damage::{Damage, list};
 use super::framer::Framer;
+use super::mutation::{Mutation, Mutations};
 use super::rng::Rng;
 use super::tap::learn;
 use crate::Instant;
@@ -117,6 +118,7 @@ struct Filter {
     /// PDUs that wait to be overtaken; the last one first.
     held: Vec<Vec<u8>>,
     damage: Option<Damage>,
+    mutations: Option<Mutations>,
 }
 
 /// One direction of a byte stream.
@@ -192,7 +194,8 @@ impl Pipe {
         let framer = Framer::new(header, data);
         let faults = faults.to_vec();
         let held = self.filter.take().map(|before| before.held).unwrap_or_default();
-        self.filter = Some(Filter { framer, passed: 0, faults, held, damage: None });
+        self.filter =
+            Some(Filter { framer, passed: 0, faults, held, damage: None, mutations: None });
     }
 
     /// From now on, turns over one bit in `per_mille` of 1000 PDUs with a data digest, only in data, padding or data digest: the stream stays
@@ -204,6 +207,21 @@ impl Pipe {
         if let Some(filter) = &mut self.filter {
             filter.damage = Some(damage);
         }
+    }
+
+    /// Changes bytes of PDUs from now on. Those of the login may be spared; then they are not counted. Must be called on a fresh
+    /// [`Link`](super::Link), whose login is followed for its digests. It ends other changes to whole PDUs.
+    pub fn mutate(&mut self, mutations: &[Mutation], spares_logins: bool) {
+        self.set_pdu_faults(&[], DigestKind::None, DigestKind::None);
+        if let Some(filter) = &mut self.filter {
+            filter.mutations = Some(Mutations::new(mutations.to_vec(), spares_logins));
+        }
+    }
+
+    /// How many changes [`mutate`](Self::mutate) has made.
+    pub fn mutated(&self) -> u64 {
+        let mutations = self.filter.as_ref().and_then(|filter| filter.mutations.as_ref());
+        mutations.map_or(0, |mutations| mutations.applied)
     }
 
     /// How many PDUs of each kind [`damage_data`](Self::damage_data) has damaged.
@@ -409,6 +427,9 @@ impl Filter {
             self.follow(&pdu);
             if let Some(damage) = &mut self.damage {
                 damage.damage(&mut pdu, self.framer.digests());
+            }
+            if let Some(mutations) = &mut self.mutations {
+                mutations.change(&mut pdu);
             }
             let number = self.passed;
             self.passed += 1;

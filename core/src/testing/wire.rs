@@ -29,7 +29,7 @@ pub struct Link {
 
 impl Link {
     /// A fresh connection.
-    pub const fn new(to_target: Faults, to_initiator: Faults, rng: &mut Rng) -> Self {
+    pub fn new(to_target: Faults, to_initiator: Faults, rng: &mut Rng) -> Self {
         Self {
             to_target: Pipe::new(to_target, rng.fork()),
             to_initiator: Pipe::new(to_initiator, rng.fork()),

@@ -2,10 +2,15 @@
 //!
 //! The same functions serve the fuzzer and the test that replays the corpus.
 
+mod pair;
 mod target_bytes;
 
 use iscsi_core::testing::fuzz as core;
 
+pub use pair::{
+    BLIND, CUTS, MEDDLES, PAIR_SCENARIOS, RECOVERS, pair_mutated, pair_mutated_input,
+    pair_operations, pair_operations_input,
+};
 pub use target_bytes::{LOGIN_FIRST, target_bytes};
 
 /// A fuzz target: its name, which is also the directory of its corpus, and what it does with bytes.
@@ -24,6 +29,8 @@ pub const TARGETS: &[FuzzTarget] = &[
     ("full_feature", core::full_feature),
     ("login", core::login),
     ("negotiation", core::negotiation),
+    ("pair_mutated", pair_mutated),
+    ("pair_operations", pair_operations),
     ("scsi", iscsi_scsi::testing::read_all),
     ("target_bytes", target_bytes),
     ("text", core::text),

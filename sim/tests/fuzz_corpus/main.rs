@@ -3,6 +3,7 @@
 //! `UPDATE_CORPUS=1 cargo test -p iscsi-sim --test fuzz_corpus` writes the latter. What the fuzzer found stands beside them.
 
 mod full_feature;
+mod pair;
 mod pdus;
 mod scsi;
 mod target_bytes;
@@ -13,6 +14,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use iscsi_core::text::Key;
 use iscsi_sim::fuzz::TARGETS;
 
 /// The longest file.
@@ -37,13 +39,15 @@ fn files(target: &str) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// What the tables make for a target.
-fn made(target: &str) -> Seeds {
+/// What the tables make for a target, which has these files.
+fn made(target: &str, there: &BTreeMap<String, Vec<u8>>) -> Seeds {
     match target {
         "chap" => texts::chap(),
         "full_feature" => full_feature::seeds(),
         "login" => texts::login(),
         "negotiation" => texts::negotiation(),
+        "pair_mutated" => pair::mutated(there),
+        "pair_operations" => pair::operations(there),
         "scsi" => scsi::seeds(),
         "target_bytes" => target_bytes::seeds(),
         "text" => texts::text(),
@@ -86,6 +90,17 @@ fn files_are_short_and_have_names() {
     }
 }
 
+/// libFuzzer puts these words into inputs; a key that is missing is one that it has to guess.
+#[test]
+fn the_dictionary_has_every_key() {
+    let dictionary = fs::read_to_string(corpus().join("../iscsi.dict")).unwrap();
+    let missing: Vec<_> = Key::ALL
+        .iter()
+        .filter(|key| !dictionary.lines().any(|line| line == format!("\"{key}=\"")))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 #[test]
 fn the_tables_are_written_down() {
     let update = std::env::var_os("UPDATE_CORPUS").is_some();
@@ -93,7 +108,7 @@ fn the_tables_are_written_down() {
     for (target, _) in TARGETS {
         let there = files(target);
         let mut names = BTreeSet::new();
-        for (name, bytes) in made(target) {
+        for (name, bytes) in made(target, &there) {
             assert!(names.insert(name.clone()), "{target}/{name} is made twice");
             if there.get(&name) == Some(&bytes) {
                 continue;

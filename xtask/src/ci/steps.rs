@@ -1,5 +1,7 @@
 //! The table of steps and the steps that are a few cargo commands.
 
+use std::fs;
+
 use super::Outcome;
 use crate::checks;
 use crate::features::{powerset, without_std};
@@ -50,6 +52,7 @@ pub(crate) const STEPS: &[Step] = &[
     }),
     step("package", "each library as it would come from a registry", package),
     step("corpus", "the fuzz corpus replayed", corpus),
+    step("fuzz", "rustfmt and clippy find nothing in the fuzz targets", fuzz),
     step("firmware", "the firmware in an emulator against the target", firmware::check),
     step("firmware-size", "the engine on a microcontroller is as large as recorded", |workspace| {
         firmware::size::check(workspace)
@@ -194,6 +197,20 @@ fn corpus(workspace: &Workspace) -> Result<Outcome, Failure> {
         return Err(Failure::new(format!("fuzz/ exists, but no member has the test `{TEST}`")));
     };
     cargo_step(workspace, &["test", "--package", &owner.name, "--test", TEST])
+}
+
+/// The workspace of the fuzz targets, which the steps `fmt` and `clippy` do not see. Nothing is linked, so that a stable compiler will do, and
+/// no C++ compiler is needed for libFuzzer: its crate gets an empty archive.
+fn fuzz(workspace: &Workspace) -> Result<Outcome, Failure> {
+    const MANIFEST: [&str; 2] = ["--manifest-path", "fuzz/Cargo.toml"];
+    run_cargo(workspace, &[&["fmt"][..], &MANIFEST, &["--check"]].concat(), &[])?;
+    let clippy = [&["clippy", "--quiet", "--locked"][..], &MANIFEST, &["--", "-D", "warnings"]];
+    let archive = workspace.target_directory.join("libfuzzer.a");
+    fs::write(&archive, "!<arch>\n")
+        .map_err(|error| Failure::new(format!("{}: {error}", archive.display())))?;
+    let path = archive.to_string_lossy();
+    run_cargo(workspace, &clippy.concat(), &[("CUSTOM_LIBFUZZER_PATH", &path)])?;
+    Ok(Outcome::Passed)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::input::Input;
 use crate::config::Recovery;
+use crate::driver::RecvBuf;
 use crate::testing::{Memory, Rig, Told};
 use crate::text::{Digests, Limits};
 use crate::wire::Opcode;
@@ -30,7 +31,7 @@ const RAW: u8 = 128;
 /// The first byte says what is negotiated and under way, see the constants; the second how memory is scattered; then come the target's
 /// PDUs, as [`Input::pdu`] reads them, to five commands with the tags 0 to 4 of the first generation.
 ///
-/// A PDU at once is as good as byte by byte, no byte is placed outside of its task, and each task has its one end, also if everything comes
+/// A PDU at once is as good as one that is read byte by byte and in between left waiting, no byte is placed outside of its task, and each task has its one end, also if everything comes
 /// at once. (What is sent between the PDUs depends on when they come, and what they mean on what was sent.)
 ///
 /// # Panics
@@ -39,9 +40,9 @@ pub fn full_feature(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let (how, run) = (input.byte(), usize::from(input.byte()));
     let whole = play(how, run, input.clone(), Pieces::Pdus);
-    let bitten = play(how, run, input.clone(), Pieces::Bytes);
-    assert_eq!(whole.told, bitten.told, "whole PDUs and bytes");
-    assert!(whole.memory == bitten.memory, "whole PDUs and bytes place other data");
+    let bitten = play(how, run, input.clone(), Pieces::Bites);
+    assert_eq!(whole.told, bitten.told, "whole PDUs and bites");
+    assert!(whole.memory == bitten.memory, "whole PDUs and bites place other data");
     play(how, run, input, Pieces::Everything);
 }
 
@@ -50,8 +51,13 @@ pub fn full_feature(bytes: &[u8]) {
 enum Pieces {
     Everything,
     Pdus,
-    Bytes,
+    /// The engine sees one byte at a time. Every [`BITE`] bytes, beginning with the second byte of the input, everything else has its turn
+    /// too: after each byte would take long, and over many inputs it is after each byte of a PDU.
+    Bites,
 }
+
+/// No divisor of a header's length, so that PDUs in a row are left at different places.
+const BITE: usize = 13;
 
 struct Outcome {
     told: Vec<Told>,
@@ -59,7 +65,11 @@ struct Outcome {
 }
 
 fn play(how: u8, run: usize, mut input: Input<'_>, pieces: Pieces) -> Outcome {
-    let (mut rig, tasks) = full_feature_scene(how, run);
+    let scratch = match pieces {
+        Pieces::Bites => Box::new(RecvBuf::new([0; 1])) as Box<RecvBuf>,
+        _ => RecvBuf::boxed(),
+    };
+    let (mut rig, tasks) = scene(how, run, scratch);
     let mut stat_sn = rig.target.stat_sn;
     let mut stream = Vec::new();
     if how & RAW != 0 {
@@ -83,15 +93,21 @@ fn play(how: u8, run: usize, mut input: Input<'_>, pieces: Pieces) -> Outcome {
     let mut framer = rig.target.framer().clone();
     framer.push(&stream);
     let mut rest = &stream[..];
+    let mut at = run;
     while !rest.is_empty() {
         let len = match pieces {
             Pieces::Everything => rest.len(),
-            Pieces::Pdus => framer.next_bytes().map_or(rest.len(), |pdu| pdu.len()),
-            Pieces::Bytes => 1,
+            _ => framer.next_bytes().map_or(rest.len(), |pdu| pdu.len()),
         };
-        let (piece, later) = rest.split_at(len);
-        rig.target.send_raw(piece);
-        settle(&mut rig);
+        let (mut pdu, later) = rest.split_at(len);
+        while !pdu.is_empty() {
+            let len = if pieces == Pieces::Bites { BITE - at % BITE } else { pdu.len() };
+            let (piece, left) = pdu.split_at(len.min(pdu.len()));
+            rig.target.send_raw(piece);
+            settle(&mut rig);
+            at += piece.len();
+            pdu = left;
+        }
         rest = later;
     }
     settle(&mut rig);
@@ -133,6 +149,10 @@ fn settle(rig: &mut Rig) {
 /// # Panics
 /// If the login fails.
 pub fn full_feature_scene(how: u8, run: usize) -> (Rig, Vec<TaskId>) {
+    scene(how, run, RecvBuf::boxed())
+}
+
+fn scene(how: u8, run: usize, scratch: Box<RecvBuf>) -> (Rig, Vec<TaskId>) {
     let digest = |bit| if how & bit == 0 { Digests::NONE } else { Digests::CRC32C };
     let level = u8::from(how & LEVEL_1 != 0);
     let config = Rig::config()
@@ -145,7 +165,7 @@ pub fn full_feature_scene(how: u8, run: usize) -> (Rig, Vec<TaskId>) {
     let limits = Limits { error_recovery_level: level, first_burst_length: 512, ..Limits::DEFAULT };
     let session = Box::<InlineSession<8>>::default();
     let config = config.build().expect("a configuration");
-    let mut rig = Rig::with(config, limits, session, crate::driver::RecvBuf::boxed(), 1);
+    let mut rig = Rig::with(config, limits, session, scratch, 1);
     rig.memory = if run == 0 { Memory::new() } else { Memory::scattered(run) };
     rig.log_in();
     rig.refuse = true;
