@@ -1,6 +1,7 @@
 //! The table of steps and the steps that are a few cargo commands.
 
 use super::Outcome;
+use crate::bench;
 use crate::checks;
 use crate::features::{powerset, without_std};
 use crate::firmware;
@@ -50,6 +51,9 @@ pub(crate) const STEPS: &[Step] = &[
     }),
     step("package", "each library as it would come from a registry", package),
     step("corpus", "the fuzz corpus replayed", corpus),
+    step("instructions", "operations take as many instructions as recorded", |workspace| {
+        bench::instructions::check(workspace)
+    }),
     step("firmware", "the firmware in an emulator against the target", firmware::check),
     step("firmware-size", "the engine on a microcontroller is as large as recorded", |workspace| {
         firmware::size::check(workspace)
