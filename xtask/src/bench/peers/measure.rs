@@ -19,7 +19,10 @@ use crate::process::Failure;
 use crate::workspace::Workspace;
 
 /// How much longer than it was told a program may take until it is ended.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// For what has been printed to come through.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What a run came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,8 +78,8 @@ pub(super) fn run(
         .map_err(failed)?;
     let stdout = reader(child.stdout.take());
     let stderr = reader(child.stderr.take());
-    // The end of its output is its end.
-    let printed = stdout.recv_timeout(time + PATIENCE);
+    // The end of its output is its end. If this program itself was stopped for a while, the output is there, but the time is over.
+    let printed = stdout.recv_timeout(time + PATIENCE).or_else(|_| stdout.recv_timeout(GRACE));
     if printed.is_err() {
         // With what it has started: perf and strace do not take it along.
         let group = Pid::from_raw(child.id().cast_signed());
