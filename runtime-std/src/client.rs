@@ -9,7 +9,9 @@ use iscsi_core::{
     Command, Config, Counters, DiscoveryScope, IscsiName, Negotiated, NoBuffers, Portal, Session,
     SessionState, TaskManagement, Trace,
 };
-use iscsi_runtime::{Completed, Data, Discovery, Error, Notice, Options, check_command, task_end};
+use iscsi_runtime::{
+    Completed, Data, Discovery, Error, Lend, Notice, Options, check_command, task_end,
+};
 
 use crate::discovery;
 use crate::engine::{self, Engine, Poll, wait};
@@ -133,8 +135,9 @@ impl Client {
         }
     }
 
-    /// For many commands at once, each with borrowed memory.
-    pub fn queue<'buf>(&mut self) -> Queue<'_, 'buf> {
+    /// For many commands at once, each with its memory: borrowed as [`Data`], or anything else that can be [lent](Lend), for instance taken from a
+    /// pool only when its data arrive.
+    pub fn queue<M: Lend>(&mut self) -> Queue<'_, M> {
         Queue::new(self)
     }
 
@@ -146,7 +149,7 @@ impl Client {
         &mut self,
         request: TaskManagement,
     ) -> Result<TaskManagementResponseCode, Error> {
-        self.queue().task_management(request)
+        self.queue::<Data<'_>>().task_management(request)
     }
 
     /// Asks the target for a sign of life, and waits for it. Returns how long it took.

@@ -23,7 +23,7 @@ pub use disk::Disk;
 pub use handle::{Handle, SharedDisk, Ticket};
 pub use iscsi_runtime::{
     Answer, Attempt, BadRecord, Completed, ConnectError, Data, Directed, DiscoveredTarget,
-    Discovery, Error, Failed, GaveUp, IoError, KeepAlive, LoginFailure, Notice, Options, Payload,
-    Resolve, ScsiError, SessionStep, Status, Step, SystemResolver, TcpOptions, Watch,
+    Discovery, Error, Failed, GaveUp, IoError, KeepAlive, Lend, LoginFailure, Notice, Options,
+    Payload, Resolve, ScsiError, SessionStep, Status, Step, SystemResolver, TcpOptions, Watch,
 };
 pub use queue::{Completion, Queue};

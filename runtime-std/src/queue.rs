@@ -7,12 +7,12 @@ use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_core::{
     Command, Event, LostReason, SubmitError, TaskId, TaskManagement, TaskManagementId,
 };
-use iscsi_runtime::{Completed, Data, Error, Table, check_command, task_end};
+use iscsi_runtime::{Completed, Error, Lend, Table, check_command, task_end};
 
 use crate::client::Client;
 use crate::engine::wait;
 
-/// Commands under way, with the memory of each.
+/// Commands under way, with the memory of each: borrowed as [`Data`](crate::Data), or anything else that can be [lent](Lend).
 ///
 /// [`submit`](Self::submit) only queues; [`wait`](Self::wait) sends everything that was queued at once and returns one finished
 /// command at a time, with its memory, in the order in which they finish. Dropped, the queue takes its memory back at
@@ -45,11 +45,11 @@ use crate::engine::wait;
 /// # let _ = read;
 /// ```
 #[derive(Debug)]
-pub struct Queue<'i, 'buf> {
+pub struct Queue<'i, M> {
     client: &'i mut Client,
-    memory: Table<TaskId, Data<'buf>>,
+    memory: Table<TaskId, M>,
     /// Finished while something else was waited for.
-    done: VecDeque<Completion<'buf>>,
+    done: VecDeque<Completion<M>>,
 }
 
 /// A command that has ended, from [`Queue::wait`].
@@ -66,16 +66,16 @@ pub struct Queue<'i, 'buf> {
 /// ```
 #[derive(Debug)]
 #[must_use]
-pub struct Completion<'buf> {
+pub struct Completion<M> {
     /// The name that [`Queue::submit`] gave the command.
     pub task: TaskId,
     /// How it ended.
     pub result: Result<Completed, Error>,
     /// Its memory.
-    pub data: Data<'buf>,
+    pub data: M,
 }
 
-impl<'i, 'buf> Queue<'i, 'buf> {
+impl<'i, M: Lend> Queue<'i, M> {
     pub(crate) fn new(client: &'i mut Client) -> Self {
         Self { client, memory: Table::default(), done: VecDeque::new() }
     }
@@ -85,7 +85,7 @@ impl<'i, 'buf> Queue<'i, 'buf> {
     /// # Errors
     /// [`Error::Submit`] with [`SubmitError::NoFreeTask`] if [`free`](Self::free) is 0, [`Error::Memory`] if `data` is shorter than the
     /// command's transfer, or why the session has ended.
-    pub fn submit(&mut self, command: &Command<'_>, data: Data<'buf>) -> Result<TaskId, Error> {
+    pub fn submit(&mut self, command: &Command<'_>, data: M) -> Result<TaskId, Error> {
         check_command(command, &data)?;
         let task = self.client.engine.submit(command)?;
         self.memory.insert(task, data);
@@ -112,7 +112,7 @@ impl<'i, 'buf> Queue<'i, 'buf> {
     ///
     /// # Errors
     /// Only if the system cannot wait; how a command ended is in the [`Completion`].
-    pub fn wait(&mut self) -> Result<Option<Completion<'buf>>, Error> {
+    pub fn wait(&mut self) -> Result<Option<Completion<M>>, Error> {
         loop {
             if let Some(completion) = self.take() {
                 return Ok(Some(completion));
@@ -133,7 +133,7 @@ impl<'i, 'buf> Queue<'i, 'buf> {
     ///
     /// # Errors
     /// Those of [`wait`](Self::wait).
-    pub fn wait_timeout(&mut self, time: Duration) -> Result<Option<Completion<'buf>>, Error> {
+    pub fn wait_timeout(&mut self, time: Duration) -> Result<Option<Completion<M>>, Error> {
         let until = self.client.engine.now() + time;
         loop {
             if let Some(completion) = self.take() {
@@ -151,7 +151,7 @@ impl<'i, 'buf> Queue<'i, 'buf> {
     }
 
     /// Sends and receives what is possible without waiting; the next command that has ended, if one has.
-    pub fn poll(&mut self) -> Option<Completion<'buf>> {
+    pub fn poll(&mut self) -> Option<Completion<M>> {
         self.take().or_else(|| {
             let _ = self.client.engine.turn_and_vouch(&mut self.memory);
             self.take()
@@ -209,7 +209,7 @@ impl<'i, 'buf> Queue<'i, 'buf> {
         Ok(None)
     }
 
-    fn take(&mut self) -> Option<Completion<'buf>> {
+    fn take(&mut self) -> Option<Completion<M>> {
         if let Some(completion) = self.done.pop_front() {
             return Some(completion);
         }
@@ -220,7 +220,7 @@ impl<'i, 'buf> Queue<'i, 'buf> {
         }
     }
 
-    fn next_event(&mut self) -> Option<Ended<'buf>> {
+    fn next_event(&mut self) -> Option<Ended<M>> {
         let engine = &mut self.client.engine;
         while let Some(event) = engine.session.poll_event() {
             if let Event::TaskManagementDone { id, result } = event {
@@ -237,12 +237,12 @@ impl<'i, 'buf> Queue<'i, 'buf> {
 
 type Answer = (TaskManagementId, Result<TaskManagementResponseCode, LostReason>);
 
-enum Ended<'buf> {
-    Task(Completion<'buf>),
+enum Ended<M> {
+    Task(Completion<M>),
     TaskManagement(Answer),
 }
 
-impl Drop for Queue<'_, '_> {
+impl<M> Drop for Queue<'_, M> {
     fn drop(&mut self) {
         for task in self.memory.keys() {
             self.client.engine.revoke(task);

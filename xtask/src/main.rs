@@ -9,6 +9,8 @@
 //! cargo xtask conformance         the 368 rows of the conformance matrix
 //! cargo xtask sim --seeds N       both engines against each other in virtual time, with faults
 //! cargo xtask fuzz                the fuzz targets, each for a minute or as long as told
+//! cargo xtask instructions        what the engine's operations cost in instructions
+//! cargo xtask bench-peers         its speed beside libiscsi's
 //! cargo xtask firmware            the firmware in an emulator against this project's target
 //! cargo xtask firmware-size       what the engine costs on a microcontroller
 //! ```
@@ -18,6 +20,7 @@
 
 extern crate alloc;
 
+mod bench;
 mod checks;
 mod ci;
 mod conformance;
@@ -57,6 +60,10 @@ enum Chore {
     Sim(sim::Options),
     /// Run the fuzz targets; needs a nightly compiler and cargo-fuzz
     Fuzz(fuzz::Options),
+    /// Count the instructions of the engine's operations and compare with those that are recorded
+    Instructions(bench::instructions::Options),
+    /// Measure `iscsi-perf` beside libiscsi's and beside `qemu-img bench`
+    BenchPeers(bench::peers::Options),
     /// Build `examples/firmware` and run it in an emulator against the target, well and ill
     Firmware,
     /// Measure the code and memory of `examples/firmware` and of its parts
@@ -74,6 +81,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Chore::Conformance(options) => conformance::run(&Workspace::load()?, options),
         Chore::Sim(options) => sim::run(&Workspace::load()?, options),
         Chore::Fuzz(options) => fuzz::run_all(&Workspace::load()?, options),
+        Chore::Instructions(options) => bench::instructions::run(&Workspace::load()?, options),
+        Chore::BenchPeers(options) => bench::peers::run(&Workspace::load()?, options),
         Chore::Firmware => firmware::run_all(&Workspace::load()?),
         Chore::FirmwareSize(options) => firmware::size::run(&Workspace::load()?, options),
     }

@@ -1,10 +1,11 @@
-//! Over the blocking runtime: a thread for each session, and memory that is lent.
+//! Over the blocking runtime: a thread for each session, and memory that reads take when their data arrive.
 
+use std::cell::RefCell;
 use std::thread;
 use std::time::Instant;
 
 use iscsi_core::url::IscsiUrl;
-use iscsi_runtime_std::{Client, Data, Error};
+use iscsi_runtime_std::{Client, Error, Lend};
 
 use crate::connect::{Setup, explain};
 use crate::output::Outcome;
@@ -49,37 +50,70 @@ pub(crate) fn run(
     Ok(recorders)
 }
 
-/// One session, from its first I/O to its last. Nothing is allocated for an I/O.
+/// Buffers of one session that no read has at the moment.
+type Pool = RefCell<Vec<Vec<u8>>>;
+
+/// The memory of one I/O. A read takes a buffer when its data arrive, as libiscsi does: few are in use at once, and stay in the processor's
+/// cache.
+#[derive(Debug)]
+struct Memory<'a> {
+    pool: &'a Pool,
+    buffer: Option<Vec<u8>>,
+    len: usize,
+    out: &'a [u8],
+}
+
+impl Lend for Memory<'_> {
+    fn space(&mut self, at: usize, max: u32) -> &mut [u8] {
+        let (pool, len) = (self.pool, self.len);
+        let take = || pool.borrow_mut().pop().unwrap_or_else(|| vec![0; len]);
+        let buffer = self.buffer.get_or_insert_with(take);
+        buffer.get_mut(at..at + max as usize).unwrap_or_default()
+    }
+
+    fn bytes(&self, at: usize, max: u32) -> &[u8] {
+        self.out.get(at..at + max as usize).unwrap_or_default()
+    }
+
+    fn room(&self) -> [u64; 2] {
+        [self.len as u64, self.out.len() as u64]
+    }
+}
+
+impl Drop for Memory<'_> {
+    fn drop(&mut self) {
+        self.pool.borrow_mut().extend(self.buffer.take());
+    }
+}
+
+/// One session, from its first I/O to its last. Nothing is allocated for an I/O, once there are buffers enough.
 fn serve(
     job: &Job,
     client: &mut Client,
     live: &LiveLane,
     session: usize,
 ) -> Result<Option<Recorder>, Error> {
-    let mut memory = vec![vec![0; job.workload.bytes()]; job.workload.depth];
+    let pool = Pool::default();
     let mut lane = Lane::new(job, live, session);
-    let mut free: Vec<&mut [u8]> = memory.iter_mut().map(Vec::as_mut_slice).collect();
     // What is under way, by the index of its task.
     let mut ios: Vec<Option<Io>> = vec![None; client.session().capacity()];
     let mut queue = client.queue();
     let mut now = Instant::now();
     loop {
         let mut until = None;
-        while let Some(memory) = free.pop() {
+        while queue.len() < job.workload.depth {
             let io = match lane.next(now) {
                 Next::Issue(io) => io,
-                other => {
-                    free.push(memory);
-                    if let Next::Wait(time) = other {
-                        until = Some(time);
-                    }
+                Next::Wait(time) => {
+                    until = Some(time);
                     break;
                 }
+                Next::Done => break,
             };
             let cdb = io.cdb();
             let out = if io.is_write() { job.content(&io) } else { &[] };
-            let data = Data::Both { out, r#in: memory };
-            let task = queue.submit(&io.command(job, &cdb), data)?;
+            let memory = Memory { pool: &pool, buffer: None, len: job.workload.bytes(), out };
+            let task = queue.submit(&io.command(job, &cdb), memory)?;
             if let Some(place) = ios.get_mut(task.index()) {
                 *place = Some(io);
             }
@@ -96,9 +130,9 @@ fn serve(
             }
         };
         let io = ios.get_mut(completion.task.index()).and_then(Option::take);
-        if let (Some(io), Data::Both { r#in, .. }) = (io, completion.data) {
-            lane.finished(io, now, completion.result, r#in);
-            free.push(r#in);
+        if let Some(io) = io {
+            let data = completion.data.buffer.as_deref().unwrap_or_default();
+            lane.finished(io, now, completion.result, data);
         }
     }
     Ok(Some(lane.recorder))

@@ -22,7 +22,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("iscsi-conformance", &["iscsi-core", "iscsi-scsi", "iscsi-disk"]),
     ("iscsi-parity", &["iscsi-*"]),
     ("iscsi-loops", &["iscsi-core", "iscsi-scsi", "iscsi-target"]),
-    ("iscsi-bench*", &["iscsi-*"]),
+    ("iscsi-benches", &["iscsi-core", "iscsi-target"]),
     ("iscsi-fuzz*", &["iscsi-*"]),
     ("xtask", &[]),
 ];

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::Outcome;
+use crate::bench;
 use crate::checks;
 use crate::features::{powerset, without_std};
 use crate::firmware;
@@ -53,6 +54,9 @@ pub(crate) const STEPS: &[Step] = &[
     step("package", "each library as it would come from a registry", package),
     step("corpus", "the fuzz corpus replayed", corpus),
     step("fuzz", "rustfmt and clippy find nothing in the fuzz targets", fuzz),
+    step("instructions", "operations take as many instructions as recorded", |workspace| {
+        bench::instructions::check(workspace)
+    }),
     step("firmware", "the firmware in an emulator against the target", firmware::check),
     step("firmware-size", "the engine on a microcontroller is as large as recorded", |workspace| {
         firmware::size::check(workspace)

@@ -8,8 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use self::peer::Peer;
-use crate::ci::Outcome;
-use crate::interop::REQUIRE_PEERS;
+use crate::ci::{Outcome, missing};
 use crate::process::{Failure, cargo, run, run_cargo};
 use crate::toolchain::install_target;
 use crate::workspace::Workspace;
@@ -142,14 +141,6 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Outcome, Failure> {
         CASES.iter().filter_map(|case| complain(case, workspace, &files)).collect();
     Failure::unless_empty(&complaints)?;
     Ok(Outcome::Passed)
-}
-
-/// Skipped, unless the environment says that nothing may be missing.
-fn missing(what: String) -> Result<Outcome, Failure> {
-    match std::env::var(REQUIRE_PEERS) {
-        Ok(value) if value == "1" => Err(Failure::new(what)),
-        _ => Ok(Outcome::Skipped(what)),
-    }
 }
 
 /// It is no member of the workspace, so that the steps `fmt` and `clippy` do not see it.

@@ -15,8 +15,8 @@ use clap::Args;
 
 use self::image::Image;
 use self::table::Table;
-use super::{PROGRAM, TARGET, WITHOUT, build, built, directory, missing};
-use crate::ci::Outcome;
+use super::{PROGRAM, TARGET, WITHOUT, build, built, directory};
+use crate::ci::{Outcome, missing};
 use crate::process::Failure;
 use crate::toolchain::install_target;
 use crate::workspace::Workspace;
