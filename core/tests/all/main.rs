@@ -4,6 +4,7 @@
 
 mod auth_chap;
 mod config_builder;
+mod conn_api;
 mod conn_control;
 mod conn_discovery;
 mod login_auth;
@@ -16,10 +17,12 @@ mod recovery_level_1;
 mod recovery_level_1_rejects;
 mod recovery_level_1_text;
 mod recovery_level_1_writes;
+mod recovery_login;
 mod rx_chunks;
 mod rx_data_in;
 mod rx_response;
 mod script_rules;
+mod session_again;
 mod session_boxed;
 mod session_life;
 mod session_login;
@@ -30,6 +33,7 @@ mod text_negotiation;
 mod text_pairs;
 mod text_send_targets;
 mod tmf_abort;
+mod tx_backlog;
 mod tx_ring;
 mod tx_write;
 mod url_parse;
