@@ -29,6 +29,7 @@ mod session_login;
 mod session_window;
 mod strict_recorder;
 mod strict_soak;
+mod text_keys;
 mod text_negotiation;
 mod text_pairs;
 mod text_send_targets;
