@@ -85,6 +85,31 @@ fn the_largest_cdb_fills_total_ahs_length() {
 }
 
 #[test]
+fn the_length_of_all_segments_is_whole_words_up_to_1020_bytes() {
+    // RFC 7143 section 11.2.1.5: TotalAHSLength is one byte and counts words.
+    assert_eq!(AhsLength::from_bytes(0), Some(AhsLength::NONE));
+    assert_eq!(AhsLength::from_bytes(1020), Some(AhsLength(255)));
+    for bytes in [1, 2, 3, 1019, 1021, 1024, 2048] {
+        assert_eq!(AhsLength::from_bytes(bytes), None, "{bytes}");
+    }
+    assert_eq!(AhsFull.to_string(), "no room for another AHS");
+}
+
+#[test]
+fn only_a_bidirectional_command_needs_a_read_length() {
+    // RFC 7143 section 11.2.2.4.
+    for (read, write) in [(false, false), (true, false), (false, true), (true, true)] {
+        let command = ScsiCommand { read, write, ..command(&[0; 16], false, AhsLength::NONE) };
+        let expected = if read && write {
+            Err(FormatError::MissingBidiReadLength)
+        } else {
+            Ok(CommandAhs::default())
+        };
+        assert_eq!(CommandAhs::parse(&command, &[]), expected);
+    }
+}
+
+#[test]
 fn fewer_bytes_than_announced() {
     // F-05.
     let command = command(&[], false, AhsLength(255));

@@ -1,7 +1,5 @@
 //! Authentication within the login: rows of the conformance matrix that concern stages.
 
-mod login_support;
-
 use iscsi_core::auth::{
     AuthRule, Chap, ChapAlgorithms, ChapKeys, ChapVerifier, Entropy, RecentChallenges, Secret,
     Verified,
@@ -10,7 +8,10 @@ use iscsi_core::config::SecurityStart;
 use iscsi_core::login::{LoginError, LoginRule, Step};
 use iscsi_core::text::{Key, KeyRule, Pairs, Writer};
 use iscsi_core::wire::LoginStatus;
-use login_support::{ENTROPY, FULL_FEATURE, OPERATIONAL, SECURITY, Script, normal, readable};
+
+use crate::login_support::{
+    ENTROPY, FULL_FEATURE, OPERATIONAL, SECURITY, Script, name, normal, readable,
+};
 
 fn secret(text: &str) -> Secret {
     Secret::new(text).unwrap()
@@ -338,7 +339,7 @@ fn a31_the_target_may_propose_the_method() {
 
 #[test]
 fn discovery_authenticates_too() {
-    let config = iscsi_core::Config::discovery(login_support::name("iqn.2001-04.com.example:host"))
+    let config = iscsi_core::Config::discovery(name("iqn.2001-04.com.example:host"))
         .chap(one_way())
         .build()
         .unwrap();

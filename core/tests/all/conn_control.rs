@@ -8,11 +8,11 @@ use iscsi_core::testing::{Rig, Told};
 use iscsi_core::text::Limits;
 use iscsi_core::wire::{
     AsyncEvent, Completion, InitiatorPdu, LogoutReason, LogoutResponseCode, NopIn, NopInKind,
-    NopOutKind, RejectReason, TransferTag,
+    NopOutKind, RejectReason, TaskManagementResponseCode, TransferTag,
 };
 use iscsi_core::{
     Command, InitiatorTaskTag, LostReason, Lun, ProtocolError, SessionState, StatSn, SubmitError,
-    TargetTransferTag, Timer, Transfer,
+    TargetTransferTag, TaskManagement, Timer, Transfer,
 };
 
 fn transfer(tag: u32) -> TransferTag {
@@ -299,7 +299,7 @@ fn j_01_c_11_rejected_command_is_aborted() {
     reject(&mut rig, RejectReason::InvalidPduField);
     let request = rig.target.expect_task_management();
     assert_eq!(request.function.referenced_task_tag(), Some(command.initiator_task_tag));
-    let complete = iscsi_core::wire::TaskManagementResponseCode::FunctionComplete;
+    let complete = TaskManagementResponseCode::FunctionComplete;
     let response = rig.target.managed(&request, complete);
     rig.send(response, &[]);
     assert_eq!(rig.lost(task), Some(LostReason::Rejected(RejectReason::InvalidPduField)));
@@ -412,6 +412,83 @@ fn rejected_ping_counts_as_an_answer_and_a_rejected_echo_does_not() {
     reject(&mut rig, RejectReason::InvalidPduField);
     rig.advance(Duration::from_secs(4));
     assert_eq!(rig.state(), SessionState::LoggedIn);
+}
+
+/// A whole period after the reject: the ping that the target refused is not waited for any more.
+#[test]
+fn rejected_ping_has_no_deadline_left() {
+    let timeouts = Timeouts { nop_interval: None, ..Timeouts::DEFAULT };
+    let mut rig = Rig::logged_in(Rig::config().timeouts(timeouts), Limits::DEFAULT);
+    ping(&mut rig);
+    reject(&mut rig, RejectReason::InvalidPduField);
+    assert!(!rig.driver.connection().is_pinging());
+    rig.advance(Duration::from_secs(60));
+    assert_eq!(rig.state(), SessionState::LoggedIn);
+}
+
+/// RFC 7143 section 11.17: a request that the target cannot read has no response of its own.
+#[test]
+fn rejected_task_management_and_logout_end() {
+    let mut rig = Rig::scripted();
+    let now = rig.clock.now();
+    let id = rig.driver.session.task_management(TaskManagement::TargetWarmReset, now).unwrap();
+    rig.driver.touch();
+    rig.run();
+    // The reject of another request is not meant.
+    let mut header = *rig.target.received().last().unwrap();
+    header[19] ^= 1;
+    let pdu = rig.target.reject(RejectReason::InvalidPduField);
+    rig.send(pdu, &header);
+    assert!(rig.told.is_empty());
+    reject(&mut rig, RejectReason::InvalidPduField);
+    let result = Ok(TaskManagementResponseCode::FunctionRejected);
+    assert_eq!(rig.told, [Told::Managed { id, result }]);
+
+    for (flip, state) in [
+        (1, SessionState::LoggingOut),
+        (0, SessionState::Failed(ProtocolError::Rejected(RejectReason::InvalidPduField).into())),
+    ] {
+        let mut rig = Rig::scripted();
+        log_out(&mut rig);
+        let mut header = *rig.target.received().last().unwrap();
+        header[19] ^= flip;
+        let pdu = rig.target.reject(RejectReason::InvalidPduField);
+        rig.send(pdu, &header);
+        assert_eq!(rig.state(), state);
+    }
+}
+
+/// What waits in line at a logout of the application still goes out, within the window; what waits at one of the target's does not.
+#[test]
+fn queued_commands_and_a_logout() {
+    for by_target in [false, true] {
+        let mut rig = Rig::new(Rig::config().build().unwrap(), Limits::DEFAULT, 1);
+        rig.target.window = 1;
+        rig.log_in();
+        let tasks = [rig.read(0, 1), rig.read(1, 1)];
+        rig.run();
+        let (first, _) = rig.target.expect_command();
+        assert!(rig.target.inbox.is_empty(), "the window is closed");
+        if by_target {
+            let message = rig.target.async_message(AsyncEvent::LogoutRequested { seconds: 5 });
+            rig.send(message, &[]);
+        } else {
+            log_out(&mut rig);
+        }
+        let last = rig.target.last_data_in(&first, 0, 0);
+        rig.send(last, &[0; 512]);
+        assert!(rig.outcome(tasks[0]).is_good());
+        if !by_target {
+            let (second, _) = rig.target.expect_command();
+            let last = rig.target.last_data_in(&second, 0, 0);
+            rig.send(last, &[0; 512]);
+            assert!(rig.outcome(tasks[1]).is_good());
+        }
+        let request = rig.target.expect_logout();
+        let response = rig.target.logged_out(&request);
+        rig.send(response, &[]);
+        assert_eq!(rig.lost(tasks[1]).is_some(), by_target);
+    }
 }
 
 fn log_out(rig: &mut Rig) {

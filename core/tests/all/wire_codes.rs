@@ -1,7 +1,7 @@
 //! The code tables of RFC 7143 section 11 and RFC 7144, number by number.
 
 use iscsi_core::wire::*;
-use iscsi_core::{CmdSn, DataSn, InitiatorTaskTag, Lun};
+use iscsi_core::{CmdSn, DataSn, InitiatorTaskTag, Lun, StatSn};
 
 #[test]
 fn scsi_statuses_have_the_codes_of_sam() {
@@ -105,4 +105,86 @@ fn task_management_functions_have_the_codes_of_the_rfcs() {
     ] {
         assert_eq!((function.to_byte(), function.to_string().as_str()), (code, name));
     }
+}
+
+#[test]
+fn task_management_responses_have_the_codes_of_the_rfcs() {
+    use TaskManagementResponseCode as Code;
+    let information = Code::FunctionSucceeded { additional_response_information: [1, 2, 3] };
+    for (code, response, text) in [
+        (0, Code::FunctionComplete, "Function complete"),
+        (1, Code::TaskDoesNotExist, "Task does not exist"),
+        (2, Code::LunDoesNotExist, "LUN does not exist"),
+        (3, Code::TaskStillAllegiant, "Task still allegiant"),
+        (4, Code::ReassignmentNotSupported, "Task allegiance reassignment not supported"),
+        (5, Code::FunctionNotSupported, "Task management function not supported"),
+        (6, Code::AuthorizationFailed, "Function authorization failed"),
+        (7, information, "Function succeeded"),
+        (8, Code::Other(8), "unassigned response 8"),
+        (254, Code::Other(254), "unassigned response 254"),
+        (255, Code::FunctionRejected, "Function rejected"),
+    ] {
+        assert_eq!((response.to_byte(), response.to_string().as_str()), (code, text));
+    }
+}
+
+#[test]
+fn logout_reasons_have_the_codes_of_the_rfc() {
+    use LogoutReason as Reason;
+    for (code, reason, cid, text) in [
+        (0, Reason::CloseSession, None, "Close the session"),
+        (1, Reason::CloseConnection { cid: 3 }, Some(3), "Close the connection"),
+        (
+            2,
+            Reason::RemoveConnectionForRecovery { cid: 4 },
+            Some(4),
+            "Remove the connection for recovery",
+        ),
+    ] {
+        assert_eq!((reason.to_byte(), reason.cid()), (code, cid));
+        assert_eq!(reason.to_string(), text);
+    }
+}
+
+#[test]
+fn isids_have_the_types_of_the_rfc() {
+    // RFC 7143 section 11.12.5: T in the two highest bits.
+    for (bytes, format, text) in [
+        (
+            [0x3f, 0xff, 0xfe, 1, 2, 3],
+            IsidFormat::Oui { oui: 0x3f_fffe, qualifier: 0x01_0203 },
+            "3ffffe010203",
+        ),
+        (
+            [0x40, 1, 2, 3, 4, 5],
+            IsidFormat::EnterpriseNumber { number: 0x01_0203, qualifier: 0x0405 },
+            "400102030405",
+        ),
+        (
+            [0x80, 1, 2, 3, 4, 5],
+            IsidFormat::Random { random: 0x01_0203, qualifier: 0x0405 },
+            "800102030405",
+        ),
+        ([0xc0, 1, 2, 3, 4, 5], IsidFormat::Reserved, "c00102030405"),
+    ] {
+        let isid = Isid::from_bytes(bytes);
+        assert_eq!((isid.format(), isid.to_string().as_str()), (format, text));
+    }
+}
+
+#[test]
+fn a_login_is_done_when_it_goes_to_the_full_feature_phase() {
+    let mut progress = LoginProgress {
+        current_stage: Stage::SecurityNegotiation,
+        next_stage: None,
+        is_continued: false,
+        stat_sn: StatSn(0),
+        exp_cmd_sn: CmdSn(0),
+        max_cmd_sn: CmdSn(0),
+    };
+    assert!(!progress.is_done());
+    progress.next_stage = Some(Stage::LoginOperationalNegotiation);
+    assert!(!progress.is_done());
+    progress.next_stage = Some(Stage::FullFeaturePhase);
+    assert!(progress.is_done());
 }

@@ -409,6 +409,55 @@ fn t_12_logical_unit_reset_ends_the_tasks_of_its_unit() {
     assert!(rig.told.contains(&Told::Managed { id, result: Ok(Code::FunctionComplete) }));
 }
 
+/// RFC 7143 section 11.5.1: warm and cold reset end the tasks of every logical unit.
+#[test]
+fn a_reset_of_the_target_ends_the_tasks_of_all_units_if_it_is_done() {
+    for request in [TaskManagement::TargetWarmReset, TaskManagement::TargetColdReset] {
+        for (code, done) in [(Code::FunctionComplete, true), (Code::FunctionRejected, false)] {
+            let mut rig = Rig::scripted();
+            let tasks = [0, 1, 2].map(|lun| {
+                let command = Command::new(Lun::new(lun).unwrap(), &[0; 6], Transfer::None);
+                rig.submit(&command, &[])
+            });
+            rig.run();
+            rig.target.inbox.clear();
+            manage(&mut rig, request);
+            let asked = rig.target.expect_task_management();
+            answer(&mut rig, &asked, code);
+            let lost = done.then_some(LostReason::TaskManagement);
+            assert_eq!(tasks.map(|task| rig.lost(task)), [lost; 3], "{request:?}");
+            assert_eq!(rig.state(), SessionState::LoggedIn);
+        }
+    }
+}
+
+#[test]
+fn the_last_step_of_an_escalation_is_the_target() {
+    for (code, state) in [
+        (Code::FunctionComplete, SessionState::LoggedIn),
+        (Code::FunctionRejected, SessionState::Failed(LostReason::Aborted)),
+    ] {
+        let config = Rig::config().escalation(Escalation::TargetColdReset);
+        let mut rig = Rig::logged_in(config, Limits::DEFAULT);
+        let slow = rig.read(0, 1);
+        let command = Command::new(Lun::new(1).unwrap(), &[0; 6], Transfer::None);
+        let elsewhere = rig.submit(&command, &[]);
+        rig.run();
+        rig.target.inbox.clear();
+        abort(&mut rig, slow);
+        rig.target.expect_task_management();
+        wait(&mut rig, 31);
+        let unit = rig.target.expect_task_management();
+        answer(&mut rig, &unit, Code::FunctionRejected);
+        let reset = rig.target.expect_task_management();
+        assert_eq!(reset.function, Function::TargetColdReset);
+        answer(&mut rig, &reset, code);
+        assert_eq!(rig.state(), state);
+        assert_eq!(rig.lost(slow), Some(LostReason::Aborted));
+        assert!(rig.lost(elsewhere).is_some());
+    }
+}
+
 #[test]
 fn refused_reset_ends_nothing() {
     let (mut rig, task, _) = reading();

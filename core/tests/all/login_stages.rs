@@ -1,15 +1,14 @@
 //! The stage machine of the login: rows L-01 to L-47 of the conformance matrix that concern headers and text.
 
-mod login_support;
-
 use iscsi_core::auth::{AuthRule, Entropy, RecentChallenges};
 use iscsi_core::config::SecurityStart;
 use iscsi_core::login::{Identity, Login, LoginError, LoginRule, Step};
 use iscsi_core::text::{Digests, Key, KeyRule, TextRule};
 use iscsi_core::wire::{Isid, LoginOutcome, LoginProgress, LoginResponse, LoginStatus};
 use iscsi_core::{CmdSn, Config, InitiatorTaskTag, Negotiated, StatSn};
-use login_support::{FULL_FEATURE, OPERATIONAL, SECURITY, Script, identity, name, normal};
 use proptest::prelude::*;
+
+use crate::login_support::{FULL_FEATURE, OPERATIONAL, SECURITY, Script, identity, name, normal};
 
 /// A login that stands in the operational stage, its offers sent.
 fn operational() -> Script {
