@@ -6,7 +6,7 @@ use iscsi_runtime_std::{Client, Data, Queue};
 use support::{DEPTH, IOS, LEN, TEST_UNIT_READY, cdb, command, config, portal, target};
 
 /// Waits for so many I/Os and begins another one with the memory of each.
-fn go_on(queue: &mut Queue<'_, '_>, ios: usize) {
+fn go_on(queue: &mut Queue<'_, Data<'_>>, ios: usize) {
     for _ in 0..ios {
         let done = queue.wait().unwrap().expect("an I/O is under way");
         assert!(done.result.unwrap().good().is_ok());
