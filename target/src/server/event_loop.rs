@@ -1,6 +1,7 @@
 //! The loop: waits for sockets, deadlines and wishes, and has everything carried out.
 
 use std::io::{self, ErrorKind, Read};
+use std::time;
 use std::vec::Vec;
 
 use core::time::Duration;
@@ -12,6 +13,7 @@ use mio::net::{TcpListener, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 
 use super::clients::{Client, Clients};
+use super::look::Look;
 use super::socket::Socket;
 use super::{Observer, Request, Server, ServerControl, ServerEvent};
 use crate::conn::{EndReason, TargetConnection};
@@ -70,7 +72,8 @@ pub(super) fn run(server: Server) -> io::Result<()> {
         observer,
         clients: Clients::default(),
         max_connections,
-        start: std::time::Instant::now(),
+        start: time::Instant::now(),
+        look: Look::new(),
         acceptable: false,
         listen_at: None,
         stop_at: None,
@@ -89,7 +92,8 @@ struct EventLoop {
     observer: Option<Observer>,
     clients: Clients,
     max_connections: usize,
-    start: std::time::Instant,
+    start: time::Instant,
+    look: Look,
     /// Connections may wait at the listener.
     acceptable: bool,
     /// When connections are accepted again, after the system refused one.
@@ -144,6 +148,26 @@ impl EventLoop {
             Instant::ZERO => Duration::ZERO,
             at => at.saturating_since(self.now()),
         });
+        if timeout == Some(Duration::ZERO) {
+            return self.poll(events, timeout);
+        }
+        let start = time::Instant::now();
+        let most = self.look.time().min(timeout.unwrap_or(Duration::MAX));
+        let mut waited = Duration::ZERO;
+        while waited < most {
+            self.poll(events, Some(Duration::ZERO))?;
+            waited = start.elapsed();
+            if !events.is_empty() {
+                self.look.found(waited);
+                return Ok(());
+            }
+        }
+        self.poll(events, timeout)?;
+        self.look.found(start.elapsed());
+        Ok(())
+    }
+
+    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != ErrorKind::Interrupted => Err(error),
             _ => Ok(()),

@@ -2,6 +2,7 @@
 
 mod clients;
 mod event_loop;
+mod look;
 mod socket;
 mod timers;
 
