@@ -13,9 +13,6 @@ use iscsi_runtime::{Engine, Error, Options, Request, Service, Step};
 use crate::reactor::{Alarm, AsyncIo};
 use crate::shared::{Futures, Shared};
 
-/// Turns in one poll. Then other tasks of the executor have theirs, however much there is to do.
-const TURNS: usize = 4;
-
 /// Drives a session: a future to be spawned on any executor, beside the [`Handle`](crate::Handle) that it belongs to.
 ///
 /// It is done when the session has ended after the last handle was dropped or [`Handle::shut_down`](crate::Handle::shut_down) was called. How
@@ -178,19 +175,18 @@ impl Future for Driver {
         let driver = self.get_mut();
         // Before the first look: what comes from now on wakes this task, also while it turns.
         driver.shared.inbox.waker().register(context);
-        for _ in 0..TURNS {
-            match driver.turn(context) {
-                Next::Turn => {}
-                Next::Look => break,
-                Next::Wait => return Poll::Pending,
-                Next::End(result) => {
-                    driver.finish(result);
-                    return Poll::Ready(());
-                }
+        match driver.turn(context) {
+            // First the tasks whose answers came have theirs: what they ask for goes out while the target still works.
+            Next::Turn | Next::Look => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Next::Wait => Poll::Pending,
+            Next::End(result) => {
+                driver.finish(result);
+                Poll::Ready(())
             }
         }
-        context.waker().wake_by_ref();
-        Poll::Pending
     }
 }
 
