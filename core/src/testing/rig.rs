@@ -368,7 +368,7 @@ impl Rig {
             return false;
         };
         let mut acted = false;
-        let mut bytes = [0; 512];
+        let mut bytes = [0; 4096];
         while let Ok(Some(n)) = link.to_target.read(&mut bytes, now) {
             if n == 0 {
                 break;
