@@ -55,10 +55,10 @@ pub struct Queue<'i, M> {
 /// A command that has ended, from [`Queue::wait`].
 ///
 /// ```no_run
-/// use iscsi_runtime_std::{Error, Client};
+/// use iscsi_runtime_std::{Client, Data, Error};
 ///
 /// # fn finish(client: &mut Client) -> Result<(), Error> {
-/// let mut queue = client.queue();
+/// let mut queue = client.queue::<Data<'_>>();
 /// while let Some(completion) = queue.wait()? {
 ///     println!("{:?}: {:?}", completion.task, completion.result);
 /// }
