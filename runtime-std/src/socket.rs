@@ -88,6 +88,9 @@ impl Transport for Socket {
     fn send(&mut self, runs: &[&[u8]]) -> io::Result<Option<usize>> {
         // A broken connection is an error of the call, never a signal to the process.
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        if let [run] = runs {
+            return now_or_later(send(&self.stream, run, flags));
+        }
         if let Some(joined) = joined(runs) {
             return now_or_later(send(&self.stream, &joined, flags));
         }

@@ -29,10 +29,10 @@ impl Deref for Joined {
 /// assert!(joined(&[b"header", &[0; 2048]]).is_none());
 /// ```
 pub fn joined(runs: &[&[u8]]) -> Option<Joined> {
-    let mut joined = Joined { bytes: [0; MOST], len: 0 };
     if runs.iter().map(|run| run.len()).sum::<usize>() > MOST {
         return None;
     }
+    let mut joined = Joined { bytes: [0; MOST], len: 0 };
     for run in runs {
         let end = joined.len + run.len();
         joined.bytes.get_mut(joined.len..end)?.copy_from_slice(run);
