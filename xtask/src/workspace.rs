@@ -20,6 +20,7 @@ pub(crate) struct Workspace {
 #[derive(Debug, Default)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) version: String,
     /// The directory of its manifest.
     pub(crate) dir: PathBuf,
     /// It is meant for a registry.
@@ -86,6 +87,7 @@ impl Package {
         let features = package.get("features").and_then(Value::as_object);
         Self {
             name: text(package, "name"),
+            version: text(package, "version"),
             dir: manifest.parent().unwrap_or_else(|| Path::new("")).to_owned(),
             // An empty list of registries is what `publish = false` becomes.
             publishes: package.get("publish").is_none_or(Value::is_null),
@@ -139,7 +141,7 @@ mod tests {
         let metadata = serde_json::json!({
             "workspace_root": "/w", "target_directory": "/w/out",
             "packages": [{
-                "name": "a", "manifest_path": "/w/a/Cargo.toml",
+                "name": "a", "version": "1.2.3", "manifest_path": "/w/a/Cargo.toml",
                 "features": { "default": ["std"], "std": [] },
                 "dependencies": [
                     { "name": "b", "kind": null }, { "name": "c", "kind": "dev" },
@@ -151,7 +153,7 @@ mod tests {
         assert_eq!(workspace.root, Path::new("/w"));
         assert_eq!(workspace.target_directory, Path::new("/w/out"));
         let a = workspace.package("a").unwrap();
-        assert_eq!(a.dir, Path::new("/w/a"));
+        assert_eq!((a.version.as_str(), a.dir.as_path()), ("1.2.3", Path::new("/w/a")));
         assert_eq!(a.features["default"], ["std"]);
         let dev: Vec<_> = a.dependencies.iter().map(|d| (d.name.as_str(), d.dev)).collect();
         assert_eq!(dev, [("b", false), ("c", true)]);

@@ -4,6 +4,7 @@
 //! table of the other steps stands above its output, so that the run closes with the test
 //! results.
 
+mod package;
 mod report;
 mod steps;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::Outcome;
+use super::{Outcome, package};
 use crate::bench;
 use crate::checks;
 use crate::features::{powerset, without_std};
@@ -51,7 +51,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("no-heap", "initiator and target without one allocation", |workspace| {
         cargo_step(workspace, &["run", "--quiet", "-p", "iscsi-target", "--example", "no_alloc"])
     }),
-    step("package", "each library as it would come from a registry", package),
+    step("package", "each library as it would come from a registry", package::check),
     step("corpus", "the fuzz corpus replayed", corpus),
     step("fuzz", "rustfmt and clippy find nothing in the fuzz targets", fuzz),
     step("instructions", "operations take as many instructions as recorded", |workspace| {
@@ -155,16 +155,6 @@ fn push_features<'a>(args: &mut Vec<&'a str>, features: &'a str) {
     if !features.is_empty() {
         args.extend(["--features", features]);
     }
-}
-
-/// Packed, unpacked and built with nothing but each other.
-fn package(workspace: &Workspace) -> Result<Outcome, Failure> {
-    // What is not committed yet is packed, too: this is a check, not a release.
-    let mut args = vec!["package", "--quiet", "--allow-dirty"];
-    for package in workspace.libraries().filter(|package| package.publishes) {
-        args.extend(["--package", &package.name]);
-    }
-    cargo_step(workspace, &args)
 }
 
 fn doc(workspace: &Workspace) -> Result<Outcome, Failure> {
