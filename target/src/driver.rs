@@ -21,11 +21,11 @@ const RUNS: usize = TargetConnection::MAX_RUNS;
 const FEW: usize = 8;
 
 /// Bytes sent and bytes received in one turn: when so many have gone, the turn ends with what is under way. With the budget of PDUs this
-/// keeps a busy connection from starving others.
+/// keeps a busy connection from starving others. Answers to what was received keep the initiator sending meanwhile, so they do not wait for long.
 const SENT: usize = 1024 * 1024;
-const RECEIVED: usize = 2 * 1024 * 1024;
+const RECEIVED: usize = 256 * 1024;
 
-/// Moves bytes both ways until nothing can move, or it is enough for one turn: `budget` PDUs were received, about 2 MiB
+/// Moves bytes both ways until nothing can move, or it is enough for one turn: `budget` PDUs were received, about 256 KiB
 /// were received or about 1 MiB was sent. Acts on deadlines, sends, receives, sends again.
 ///
 /// Never blocks and never waits. What it returns says when to call it next; it is also to be called when

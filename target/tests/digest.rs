@@ -4,12 +4,12 @@ mod support;
 
 use iscsi_core::digest::{crc32c, to_wire};
 use iscsi_core::wire::{
-    BHS_LEN, CommandAhs, InitiatorPdu, NopOut, NopOutKind, RejectReason, ScsiCommand,
+    BHS_LEN, CommandAhs, InitiatorPdu, NopOut, NopOutKind, RejectReason, ScsiCommand, TargetPdu,
 };
 use iscsi_core::{CmdSn, InitiatorTaskTag, StatSn};
 use iscsi_scsi::block::{Read10, Write10};
 use iscsi_scsi::primary::TestUnitReady;
-use iscsi_target::{Disk, DiskError, EndReason};
+use iscsi_target::{Disk, DiskError, EndReason, NullDisk};
 use support::*;
 
 const BOTH: &[&str] = &["HeaderDigest=CRC32C", "DataDigest=CRC32C"];
@@ -80,7 +80,7 @@ fn damaged_data_fail_their_command() {
     };
     bench.send(0, command, &data[..512]);
     let received = bench.receive(0);
-    let iscsi_core::wire::TargetPdu::R2t(r2t) = received.pdu() else { panic!() };
+    let TargetPdu::R2t(r2t) = received.pdu() else { panic!() };
     let pdu = data_out(&command, Some(r2t.transfer()), 512, 512, iscsi_core::DataSn(0), true);
     send_damaged(&mut bench, pdu, &data[512..]);
     assert_eq!(bench.rejected(0), RejectReason::DataDigestError);
@@ -196,4 +196,33 @@ fn disks_that_lend_nothing_are_copied_from() {
         let write = Write10 { lba: 2046, blocks: 2, ..Write10::default() }.cdb();
         assert_eq!(bench.write(0, &write, &data[..1024], 512).check(), (7, 0x27, 7));
     }
+}
+
+/// The lengths of the Data-In of a read of 300 KiB, and what the digests say of them.
+fn segments(disk: Box<dyn Disk>, keys: &[&str]) -> Vec<usize> {
+    let mut bench = Bench::with_disks(vec![disk], |_| {});
+    bench.login(0, &[keys, &["MaxRecvDataSegmentLength=131072"]].concat());
+    let read = Read10 { lba: 3, blocks: 600, ..Read10::default() }.cdb();
+    // Digests cover the padding, too.
+    let command = ScsiCommand { expected_data_transfer_length: 307_197, ..bench.command(0, &read) };
+    bench.send(0, command, &[]);
+    let mut lens = Vec::new();
+    while lens.iter().sum::<usize>() < 307_197 {
+        let received = bench.receive(0);
+        assert!(matches!(received.pdu(), TargetPdu::DataIn(_)));
+        assert!(received.data.iter().all(|byte| *byte == 0));
+        lens.push(received.data.len());
+    }
+    lens
+}
+
+#[test]
+fn what_never_changes_is_sent_without_a_copy_in_spite_of_digests() {
+    let null = || Box::new(NullDisk::new(1 << 20));
+    for keys in [&[][..], &["DataDigest=CRC32C"], BOTH] {
+        assert_eq!(segments(null(), keys), [131_072, 131_072, 45_053]);
+    }
+    // What may change is copied first, as far as the area for that goes.
+    assert_eq!(segments(ram(1 << 20), &[]), [131_072, 131_072, 45_053]);
+    assert_eq!(segments(ram(1 << 20), BOTH)[0], 32_768);
 }

@@ -24,7 +24,7 @@ const DIGEST: usize = 4;
 const OWN: usize = BHS_LEN + DIGEST + INLINE + DIGEST;
 
 /// Where the data segment of a PDU is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Body<'a> {
     None,
     /// To be copied into the ring: at most [`INLINE`] bytes.
@@ -40,6 +40,8 @@ pub(crate) enum Body<'a> {
         unit: u16,
         at: u64,
         len: usize,
+        /// Of the data, where digests are sent.
+        crc: Crc32c,
     },
 }
 
@@ -164,28 +166,32 @@ impl Ring {
             crc.update(bhs);
             end = frozen.append(end, &to_wire(crc.finish()));
         }
+        let digests = data_digest == DigestKind::Crc32c;
+        let mut crc = Crc32c::new();
         let (source, len, pages) = match body {
             Body::None => (Source::Nothing, 0, None),
             Body::Inline(bytes) => {
                 end = frozen.append(end, bytes);
+                if digests {
+                    crc.update(bytes);
+                }
                 (Source::Nothing, bytes.len(), None)
             }
-            Body::Area { at, len, pages } => (Source::Area { at: at as u32 }, len, pages),
-            Body::Disk { unit, at, len } => (Source::Disk { unit, at }, len, None),
+            Body::Area { at, len, pages } => {
+                if digests {
+                    crc.update(area.get(at..at + len).unwrap_or_default());
+                }
+                (Source::Area { at: at as u32 }, len, pages)
+            }
+            Body::Disk { unit, at, len, crc: data } => {
+                crc = data;
+                (Source::Disk { unit, at }, len, None)
+            }
         };
         let head_len = end;
         let pad = padding(len);
         end = frozen.append(end, &[0; 3][..pad]);
-        if data_digest == DigestKind::Crc32c && len > 0 {
-            let mut crc = Crc32c::new();
-            match body {
-                Body::Inline(bytes) => crc.update(bytes),
-                Body::Area { at, len, .. } => {
-                    crc.update(area.get(at..at + len).unwrap_or_default());
-                }
-                // With data digests everything is copied to the area first: a disk could change what it lent.
-                Body::None | Body::Disk { .. } => {}
-            }
+        if digests && len > 0 {
             crc.update(&[0; 3][..pad]);
             end = frozen.append(end, &to_wire(crc.finish()));
         }
@@ -287,15 +293,13 @@ impl<'a> Gather<'_, 'a> {
     /// will notice.
     #[inline]
     fn lent(&mut self, unit: &'a LogicalUnit<'_>, at: u64, len: usize) -> bool {
-        let mut done = 0;
-        while done < len {
-            let Some(run) = unit.disk().lend(at + done as u64, len - done) else { return false };
-            let run = run.get(..len - done).unwrap_or(run);
-            if run.is_empty() || !self.put(run) {
+        let mut left = len;
+        for run in unit.lent(at, len) {
+            if !self.put(run) {
                 return false;
             }
-            done += run.len();
+            left -= run.len();
         }
-        true
+        left == 0
     }
 }

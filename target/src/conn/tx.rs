@@ -1,6 +1,6 @@
 //! Sending: which PDU is next, and freezing it.
 
-use iscsi_core::digest::DigestKind;
+use iscsi_core::digest::{Crc32c, DigestKind};
 use iscsi_core::wire::{
     AsyncMessage, BHS_LEN, Bhs, Completion, DataIn, DataInStatus, LogoutResponse, NopIn, NopInKind,
     R2t, Reject, ScsiResponse, ScsiResponseCode, ScsiStatus, TaskManagementResponse, TextResponse,
@@ -327,27 +327,33 @@ impl TargetConnection {
         let (left, sequence) = (task.total - task.done, task.sequence);
         let from = at + u64::from(task.done);
         let Some(device) = target.units.get_mut(usize::from(unit)) else { return true };
-        // A digest must be that of the bytes that are sent, and a disk may change what it lent.
-        let lends = self.core.ring.data_digest == DigestKind::None
-            && !self.core.level_1
-            && device.disk().lend(from, 1).is_some();
+        // A digest must be that of the bytes that are sent, and what may be asked for again must not change.
+        let digests = self.core.ring.data_digest == DigestKind::Crc32c;
+        let must_stay = digests || self.core.level_1;
+        let lends =
+            device.disk().lend(from, 1).is_some() && (!must_stay || device.disk().is_constant());
         let mut run = None;
         let most = if lends { u32::MAX } else { COPY as u32 };
         let len = self.cut_read(left, sequence, most, target);
+        let mut crc = Crc32c::new();
+        let Some(device) = target.units.get_mut(usize::from(unit)) else { return true };
         if !lends {
             let Some(pages) = self.core.bounce_pages.take(len as usize) else { return false };
             let area = self.core.bounce.get_mut(pages.at()..pages.at() + len as usize);
-            let Some(device) = target.units.get_mut(usize::from(unit)) else { return true };
             if let Err(error) = device.disk_mut().read(from, area.unwrap_or_default()) {
                 self.core.bounce_pages.give(pages);
                 self.fail_task(index, error.into());
                 return true;
             }
             run = Some(pages);
+        } else if digests {
+            for lent in device.lent(from, len as usize) {
+                crc.update(lent);
+            }
         }
         let body = match run {
             Some(pages) => Body::Area { at: pages.at(), len: len as usize, pages: Some(pages) },
-            None => Body::Disk { unit, at: from, len: len as usize },
+            None => Body::Disk { unit, at: from, len: len as usize, crc },
         };
         self.freeze_data_in(index, len, body, target);
         true

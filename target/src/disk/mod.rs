@@ -72,6 +72,12 @@ pub trait Disk {
         None
     }
 
+    /// Whether what is [lent](Self::lend) never changes, not even by a write: then the engine sends from it even what has a digest, or
+    /// may be asked for a second time.
+    fn is_constant(&self) -> bool {
+        false
+    }
+
     /// The place of the bytes at `at`, to be overwritten: 1 to `max` of them, or `None` if the disk is not in memory.
     fn lend_mut(&mut self, at: u64, max: usize) -> Option<&mut [u8]> {
         let _ = (at, max);

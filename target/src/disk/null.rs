@@ -52,6 +52,10 @@ impl Disk for NullDisk {
         Some(ZEROS.get(..max).unwrap_or(ZEROS))
     }
 
+    fn is_constant(&self) -> bool {
+        true
+    }
+
     fn read(&mut self, _at: u64, into: &mut [u8]) -> Result<(), DiskError> {
         into.fill(0);
         Ok(())

@@ -218,6 +218,18 @@ impl<'a> LogicalUnit<'a> {
         self.disk
     }
 
+    /// What the disk lends of `len` bytes from `at`, run by run; less if it does not lend all of it.
+    pub(crate) fn lent(&self, mut at: u64, len: usize) -> impl Iterator<Item = &[u8]> {
+        let mut left = len;
+        core::iter::from_fn(move || {
+            let run = self.disk.lend(at, left).filter(|run| left > 0 && !run.is_empty())?;
+            let run = run.get(..left).unwrap_or(run);
+            at += run.len() as u64;
+            left -= run.len();
+            Some(run)
+        })
+    }
+
     /// Looks at the size again. Whether it has changed.
     pub(crate) fn measure(&mut self) -> bool {
         let (block_size, blocks) = (self.disk.block_size().max(1), self.disk.blocks());
