@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_disk::{Geometry, Identity};
 use iscsi_runtime::{
-    Completed, Discovery, Error, Failed, Front, Notice, Opened, Payload, Reply, Status, UnitId,
+    Completed, Discovery, Error, Failed, Front, Lend, Notice, Opened, Payload, Reply, Status,
+    UnitId,
 };
 
 /// Names a session of [`Sessions`](crate::Sessions). It is never used for another one.
@@ -62,7 +63,7 @@ pub struct OpenedDisk {
     pub geometry: Geometry,
 }
 
-/// What has happened, from [`Sessions::poll_event`](crate::Sessions::poll_event). `T` is what the request was given to be known by.
+/// What has happened, from [`Sessions::poll_event`](crate::Sessions::poll_event). `T` is what the request was given to be known by, `M` its memory.
 ///
 /// ```
 /// use iscsi_runtime_mio::Event;
@@ -77,7 +78,7 @@ pub struct OpenedDisk {
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Event<T> {
+pub enum Event<T, M = Payload> {
     /// A session is logged in, or could not be.
     Connected {
         /// The session; after an error it stays, to be connected again or closed.
@@ -103,7 +104,7 @@ pub enum Event<T> {
         /// The request.
         tag: T,
         /// Its memory, also after an error.
-        result: Result<Payload, Failed>,
+        result: Result<M, Failed<M>>,
     },
     /// A command has ended.
     Executed {
@@ -112,7 +113,7 @@ pub enum Event<T> {
         /// The request.
         tag: T,
         /// How, and its memory.
-        result: Result<(Completed, Payload), Failed>,
+        result: Result<(Completed, M), Failed<M>>,
     },
     /// A task management function was answered.
     TaskManagement {
@@ -165,61 +166,61 @@ pub enum Event<T> {
 }
 
 /// Where events wait for the loop.
-pub(crate) type Queue<T> = Arc<Mutex<VecDeque<Event<T>>>>;
+pub(crate) type Queue<T, M> = Arc<Mutex<VecDeque<Event<T, M>>>>;
 
-pub(crate) fn push<T>(queue: &Queue<T>, event: Event<T>) {
+pub(crate) fn push<T, M>(queue: &Queue<T, M>, event: Event<T, M>) {
     // No code of a user runs under the lock, so a poisoned one is as good as any.
     queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
 }
 
-pub(crate) fn is_empty<T>(queue: &Queue<T>) -> bool {
+pub(crate) fn is_empty<T, M>(queue: &Queue<T, M>) -> bool {
     queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
 
-pub(crate) fn pop<T>(queue: &Queue<T>) -> Option<Event<T>> {
+pub(crate) fn pop<T, M>(queue: &Queue<T, M>) -> Option<Event<T, M>> {
     queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
 }
 
 /// Makes an event of an answer.
-pub(crate) struct Tagged<T> {
+pub(crate) struct Tagged<T, M> {
     pub(crate) session: SessionId,
     /// The disk, of requests to one.
     pub(crate) unit: UnitId,
     pub(crate) tag: T,
-    pub(crate) queue: Queue<T>,
+    pub(crate) queue: Queue<T, M>,
 }
 
 /// The side of a service that a loop sees: events.
-pub(crate) struct Events<T>(core::marker::PhantomData<T>);
+pub(crate) struct Events<T, M>(core::marker::PhantomData<(T, M)>);
 
-impl<T> fmt::Debug for Tagged<T> {
+impl<T, M> fmt::Debug for Tagged<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tagged").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
-impl<T> fmt::Debug for Events<T> {
+impl<T, M> fmt::Debug for Events<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Events")
     }
 }
 
-impl<T> Front for Events<T> {
-    type Payload = Payload;
-    type Command = Tagged<T>;
-    type Disk = Tagged<T>;
-    type Opened = Tagged<T>;
-    type Function = Tagged<T>;
-    type Connected = Tagged<T>;
-    type Ping = Tagged<T>;
-    type Discovery = Tagged<T>;
-    type Status = Tagged<T>;
+impl<T, M: Lend + Default> Front for Events<T, M> {
+    type Payload = M;
+    type Command = Tagged<T, M>;
+    type Disk = Tagged<T, M>;
+    type Opened = Tagged<T, M>;
+    type Function = Tagged<T, M>;
+    type Connected = Tagged<T, M>;
+    type Ping = Tagged<T, M>;
+    type Discovery = Tagged<T, M>;
+    type Status = Tagged<T, M>;
 }
 
 /// A reply that is an event of the same shape.
 macro_rules! reply {
     ($event:ident, $answer:ty) => {
-        impl<T> Reply<$answer> for Tagged<T> {
+        impl<T, M> Reply<$answer> for Tagged<T, M> {
             fn send(self, result: $answer) {
                 let Self { session, tag, queue, .. } = self;
                 push(&queue, Event::$event { session, tag, result });
@@ -229,19 +230,19 @@ macro_rules! reply {
 }
 
 reply!(Connected, Result<(), Error>);
-reply!(Executed, Result<(Completed, Payload), Failed>);
+reply!(Executed, Result<(Completed, M), Failed<M>>);
 reply!(TaskManagement, Result<TaskManagementResponseCode, Error>);
 reply!(Pong, Result<Duration, Error>);
 reply!(Discovered, Result<Discovery, Error>);
 
-impl<T> Reply<Result<Payload, Failed>> for Tagged<T> {
-    fn send(self, result: Result<Payload, Failed>) {
+impl<T, M> Reply<Result<M, Failed<M>>> for Tagged<T, M> {
+    fn send(self, result: Result<M, Failed<M>>) {
         let Self { session, unit, tag, queue } = self;
         push(&queue, Event::Done { disk: DiskId { session, unit }, tag, result });
     }
 }
 
-impl<T> Reply<Result<Opened, Error>> for Tagged<T> {
+impl<T, M> Reply<Result<Opened, Error>> for Tagged<T, M> {
     fn send(self, result: Result<Opened, Error>) {
         let Self { session, tag, queue, .. } = self;
         let result = result.map(|Opened { unit, identity, geometry }| {
@@ -252,6 +253,6 @@ impl<T> Reply<Result<Opened, Error>> for Tagged<T> {
 }
 
 /// The loop asks for the status without a request.
-impl<T> Reply<Status> for Tagged<T> {
+impl<T, M> Reply<Status> for Tagged<T, M> {
     fn send(self, _: Status) {}
 }

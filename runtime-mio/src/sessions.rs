@@ -11,8 +11,8 @@ use iscsi_core::url::IscsiUrl;
 use iscsi_core::{Command, Config, DiscoveryScope, IscsiName, Portal, TaskManagement};
 use iscsi_disk::{DiskConfig, Geometry};
 use iscsi_runtime::{
-    Engine, Error, Job, Options, OwnedCommand, Payload, Request, Service, Status, Step, UnitId,
-    check_command, check_request,
+    Engine, Error, Job, Lend, Options, OwnedCommand, Payload, Request, Service, Status, Step,
+    UnitId, check_command, check_request,
 };
 use mio::{Registry, Token};
 
@@ -21,10 +21,10 @@ use crate::looking::Looking;
 use crate::reactor::{PollReactor, Scratches};
 use crate::timers::Timers;
 
-type Member<T> = Service<PollReactor, Events<T>>;
+type Member<T, M> = Service<PollReactor, Events<T, M>>;
 
 /// A place for a session.
-struct Slot<T> {
+struct Slot<T, M: Lend + Default> {
     generation: u64,
     token: Token,
     /// In the line of those that have something to do.
@@ -33,10 +33,11 @@ struct Slot<T> {
     behind: bool,
     /// Commands that were under way after the last turn.
     under_way: usize,
-    service: Option<Member<T>>,
+    service: Option<Member<T, M>>,
 }
 
-/// Any number of sessions in a [`mio::Poll`] of yours. `T` is what you know requests by: each event brings it back.
+/// Any number of sessions in a [`mio::Poll`] of yours. `T` is what you know requests by: each event brings it back. `M` is the memory that goes in
+/// with a request and comes back with its event: a vector each, or whatever can be [lent](Lend).
 ///
 /// Nothing here blocks, and nothing is done but in [`turn`](Self::turn), which gives each session that has something to do a fair share
 /// of time. The loop is yours:
@@ -67,32 +68,66 @@ struct Slot<T> {
 /// # #[expect(unreachable_code)]
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
-pub struct Sessions<T = u64> {
+pub struct Sessions<T = u64, M: Lend + Default = Payload> {
     registry: Arc<Registry>,
-    slots: Vec<Slot<T>>,
+    slots: Vec<Slot<T, M>>,
     free: Vec<usize>,
     tokens: HashMap<Token, usize>,
     ready: VecDeque<usize>,
     timers: Timers,
     scratches: Scratches,
-    events: Queue<T>,
+    events: Queue<T, M>,
     looking: Looking,
 }
 
-impl<T> fmt::Debug for Sessions<T> {
+impl<T, M: Lend + Default> fmt::Debug for Sessions<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tokens: Vec<_> = self.tokens.keys().collect();
         f.debug_struct("Sessions").field("tokens", &tokens).finish_non_exhaustive()
     }
 }
 
-/// Sessions come and go.
 impl<T> Sessions<T> {
-    /// None yet.
+    /// None yet; the memory of requests is a [`Payload`].
     ///
     /// # Errors
     /// What the system says of a second handle to the registry.
     pub fn new(registry: &Registry) -> io::Result<Self> {
+        Self::with_memory(registry)
+    }
+}
+
+/// Sessions come and go.
+impl<T, M: Lend + Default> Sessions<T, M> {
+    /// None yet; the memory of requests is of any kind.
+    ///
+    /// ```
+    /// use iscsi_runtime_mio::{Lend, Sessions, mio};
+    ///
+    /// /// Zeros to be written, which take no memory.
+    /// #[derive(Debug, Default)]
+    /// struct Zeros(u64);
+    ///
+    /// impl Lend for Zeros {
+    ///     fn space(&mut self, _: usize, _: u32) -> &mut [u8] {
+    ///         &mut []
+    ///     }
+    ///     fn bytes(&self, _: usize, max: u32) -> &[u8] {
+    ///         &[0; 4096][..max.min(4096) as usize]
+    ///     }
+    ///     fn room(&self) -> [u64; 2] {
+    ///         [0, self.0]
+    ///     }
+    /// }
+    /// let poll = mio::Poll::new()?;
+    /// let sessions: Sessions<u64, Zeros> = Sessions::with_memory(poll.registry())?;
+    /// assert!(sessions.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`new`](Sessions::new).
+    pub fn with_memory(registry: &Registry) -> io::Result<Self> {
         Ok(Self {
             registry: Arc::new(registry.try_clone()?),
             slots: Vec::new(),
@@ -206,23 +241,23 @@ impl<T> Sessions<T> {
         self.timers.set(index, None);
     }
 
-    fn service(&self, session: SessionId) -> Option<&Member<T>> {
+    fn service(&self, session: SessionId) -> Option<&Member<T, M>> {
         let slot = self.slots.get(session.index)?;
         slot.service.as_ref().filter(|_| slot.generation == session.generation)
     }
 
-    fn service_mut(&mut self, session: SessionId) -> Option<&mut Member<T>> {
+    fn service_mut(&mut self, session: SessionId) -> Option<&mut Member<T, M>> {
         let slot = self.slots.get_mut(session.index)?;
         slot.service.as_mut().filter(|_| slot.generation == session.generation)
     }
 
-    fn tagged(&self, session: SessionId, tag: T) -> Tagged<T> {
+    fn tagged(&self, session: SessionId, tag: T) -> Tagged<T, M> {
         Tagged { session, unit: UnitId::FIRST, tag, queue: self.events.clone() }
     }
 }
 
 /// The loop.
-impl<T> Sessions<T> {
+impl<T, M: Lend + Default> Sessions<T, M> {
     /// Takes note of what the poll has told. Returns whether it was about a session.
     pub fn handle(&mut self, event: &mio::event::Event) -> bool {
         let Some(&index) = self.tokens.get(&event.token()) else { return false };
@@ -307,15 +342,15 @@ impl<T> Sessions<T> {
 
     /// The next thing that has happened.
     #[must_use]
-    pub fn poll_event(&mut self) -> Option<Event<T>> {
+    pub fn poll_event(&mut self) -> Option<Event<T, M>> {
         pop(&self.events)
     }
 }
 
 /// Requests. Each has its event, with the tag it was given; what is beyond a session's depth waits in line, with its memory. A session that is
 /// not there any more answers with [`Error::ShutDown`].
-impl<T> Sessions<T> {
-    fn ask(&mut self, session: SessionId, request: Request<Events<T>>) {
+impl<T, M: Lend + Default> Sessions<T, M> {
+    fn ask(&mut self, session: SessionId, request: Request<Events<T, M>>) {
         match self.service_mut(session) {
             Some(service) => {
                 service.accept(request);
@@ -336,31 +371,13 @@ impl<T> Sessions<T> {
         self.ask(disk.session, Request::Close(disk.unit));
     }
 
-    /// Fills `data` from this offset of a disk in bytes: [`Event::Done`].
-    pub fn read_at(&mut self, disk: DiskId, offset: u64, data: Vec<u8>, tag: T) {
-        let request = iscsi_disk::Request::read(offset, data.len() as u64);
-        self.request(disk, request, Payload::In(data), tag);
-    }
-
-    /// Writes `data` at this offset of a disk in bytes: [`Event::Done`].
-    pub fn write_at(&mut self, disk: DiskId, offset: u64, data: Vec<u8>, tag: T) {
-        let request = iscsi_disk::Request::write(offset, data.len() as u64);
-        self.request(disk, request, Payload::Out(data), tag);
-    }
-
     /// Makes everything durable whose write has ended: [`Event::Done`].
     pub fn flush(&mut self, disk: DiskId, tag: T) {
-        self.request(disk, iscsi_disk::Request::flush(), Payload::None, tag);
+        self.request(disk, iscsi_disk::Request::flush(), M::default(), tag);
     }
 
     /// Carries out any request to a disk: [`Event::Done`]. Requests that are under way together take effect in any order.
-    pub fn request(
-        &mut self,
-        disk: DiskId,
-        request: iscsi_disk::Request,
-        payload: Payload,
-        tag: T,
-    ) {
+    pub fn request(&mut self, disk: DiskId, request: iscsi_disk::Request, payload: M, tag: T) {
         let refusal = check_request(&request, &payload).err();
         let tagged = Tagged { unit: disk.unit, ..self.tagged(disk.session, tag) };
         let job = Job::new(payload, tagged);
@@ -371,7 +388,7 @@ impl<T> Sessions<T> {
     }
 
     /// Executes a SCSI command: [`Event::Executed`].
-    pub fn execute(&mut self, session: SessionId, command: &Command<'_>, payload: Payload, tag: T) {
+    pub fn execute(&mut self, session: SessionId, command: &Command<'_>, payload: M, tag: T) {
         let refusal = check_command(command, &payload).err();
         let job = Job::new(payload, self.tagged(session, tag));
         match refusal {
@@ -412,8 +429,23 @@ impl<T> Sessions<T> {
     }
 }
 
-/// Getters.
+/// Requests whose memory is a vector.
 impl<T> Sessions<T> {
+    /// Fills `data` from this offset of a disk in bytes: [`Event::Done`].
+    pub fn read_at(&mut self, disk: DiskId, offset: u64, data: Vec<u8>, tag: T) {
+        let request = iscsi_disk::Request::read(offset, data.len() as u64);
+        self.request(disk, request, Payload::In(data), tag);
+    }
+
+    /// Writes `data` at this offset of a disk in bytes: [`Event::Done`].
+    pub fn write_at(&mut self, disk: DiskId, offset: u64, data: Vec<u8>, tag: T) {
+        let request = iscsi_disk::Request::write(offset, data.len() as u64);
+        self.request(disk, request, Payload::Out(data), tag);
+    }
+}
+
+/// Getters.
+impl<T, M: Lend + Default> Sessions<T, M> {
     /// How many sessions there are.
     pub fn len(&self) -> usize {
         self.tokens.len()

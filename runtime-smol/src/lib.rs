@@ -5,6 +5,7 @@ mod disk;
 mod driver;
 mod handle;
 mod memory;
+mod pool;
 mod reactor;
 mod shared;
 mod stream;
@@ -21,5 +22,6 @@ pub use iscsi_runtime::{
     SessionStep, Status, Step, SystemResolver, TcpOptions, Watch,
 };
 pub use memory::{Memory, Parts};
+pub use pool::{Pool, Pooled};
 pub use stream::DiskStream;
 pub use ticket::Ticket;

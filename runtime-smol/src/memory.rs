@@ -5,6 +5,8 @@ use core::fmt;
 use bytes::{Bytes, BytesMut};
 use iscsi_runtime::{Failed, Lend, run_of, run_of_mut};
 
+use crate::pool::Pooled;
+
 /// Memory for the data of one request. It goes in with the request and comes back with its end, also after an error.
 ///
 /// What is read into is owned alone (`BytesMut`), what is written may be shared (`Bytes`): nobody waits for memory, and nobody copies it.
@@ -39,6 +41,8 @@ pub enum Memory {
     InParts(Parts<BytesMut>),
     /// Data to the target, one part after the other.
     OutParts(Parts<Bytes>),
+    /// Where data from the target go: a buffer of a [`Pool`](crate::Pool), from the first byte on.
+    Pooled(Pooled),
 }
 
 /// Without the bytes, which may be many.
@@ -54,6 +58,7 @@ impl Memory {
     pub fn into_mut(self) -> BytesMut {
         match self {
             Self::In(r#in) | Self::Both { r#in, .. } => r#in,
+            Self::Pooled(pooled) => pooled.into_mut(),
             _ => BytesMut::new(),
         }
     }
@@ -95,6 +100,12 @@ impl From<Bytes> for Memory {
     }
 }
 
+impl From<Pooled> for Memory {
+    fn from(memory: Pooled) -> Self {
+        Self::Pooled(memory)
+    }
+}
+
 impl From<Vec<BytesMut>> for Memory {
     fn from(parts: Vec<BytesMut>) -> Self {
         Self::InParts(parts.into())
@@ -112,6 +123,7 @@ impl Lend for Memory {
         match self {
             Self::In(r#in) | Self::Both { r#in, .. } => run_of_mut(r#in, at, max),
             Self::InParts(parts) => parts.run_mut(at, max),
+            Self::Pooled(pooled) => run_of_mut(pooled.space(), at, max),
             Self::None | Self::Out(_) | Self::OutParts(_) => &mut [],
         }
     }
@@ -120,7 +132,7 @@ impl Lend for Memory {
         match self {
             Self::Out(out) | Self::Both { out, .. } => run_of(out, at, max),
             Self::OutParts(parts) => parts.run(at, max),
-            Self::None | Self::In(_) | Self::InParts(_) => &[],
+            Self::None | Self::In(_) | Self::InParts(_) | Self::Pooled(_) => &[],
         }
     }
 
@@ -131,6 +143,7 @@ impl Lend for Memory {
             Self::Out(out) => [0, out.len()],
             Self::Both { out, r#in } => [r#in.len(), out.len()],
             Self::InParts(parts) => [parts.len(), 0],
+            Self::Pooled(pooled) => [pooled.len(), 0],
             Self::OutParts(parts) => [0, parts.len()],
         };
         [r#in as u64, out as u64]

@@ -17,9 +17,10 @@ use iscsi_core::{
     Command, Config, DiscoveryScope, IscsiName, LostReason, Lun, Portal, SessionState, Timer,
     Transfer,
 };
+use iscsi_disk::Request;
 use iscsi_fault_proxy::FaultProxy;
 use iscsi_runtime_mio::mio::Token;
-use iscsi_runtime_mio::{Answer, Error, Event, Options, Payload, Resolve};
+use iscsi_runtime_mio::{Answer, Error, Event, Lend, Options, Payload, Resolve};
 use support::{Loop, config, pattern, target, target_with};
 
 const MIB: usize = 1 << 20;
@@ -42,6 +43,54 @@ fn what_was_written_is_read_at_any_offset() {
     l.sessions.close(session);
     assert!(matches!(l.next(), Event::Closed { result: Ok(()), .. }));
     assert!(l.sessions.is_empty() && l.sessions.timeout().is_none());
+}
+
+/// Memory in pages, some of which are shared.
+#[derive(Debug, Default)]
+struct Pages<'a> {
+    read: Vec<[u8; 512]>,
+    written: Vec<&'a [u8; 512]>,
+}
+
+impl Lend for Pages<'_> {
+    fn space(&mut self, at: usize, max: u32) -> &mut [u8] {
+        let page = self.read.get_mut(at / 512).map(|page| &mut page[at % 512..]);
+        page.map(|run| run.split_at_mut(run.len().min(max as usize)).0).unwrap_or_default()
+    }
+
+    fn bytes(&self, at: usize, max: u32) -> &[u8] {
+        let run = self.written.get(at / 512).map(|page| &page[at % 512..]).unwrap_or_default();
+        &run[..run.len().min(max as usize)]
+    }
+
+    fn room(&self) -> [u64; 2] {
+        [self.read.len(), self.written.len()].map(|pages| pages as u64 * 512)
+    }
+}
+
+#[test]
+fn memory_of_ones_own() {
+    let target = target(MIB);
+    let page = core::array::from_fn(|n| n as u8);
+    let mut l = Loop::<Pages<'_>>::with_memory();
+    let session = l.connect(0, target.addr());
+    let disk = l.open(session).disk;
+    // Across a page, and more often than there are pages.
+    let write = Pages { written: vec![&page; 300], ..Pages::default() };
+    l.sessions.request(disk, Request::write(100, 150_000), write, 1);
+    let Event::Done { tag: 1, result: Ok(written), .. } = l.next() else { panic!() };
+    assert_eq!(written.written.len(), 300);
+    let read = Pages { read: vec![[0; 512]; 2], ..Pages::default() };
+    l.sessions.request(disk, Request::read(100 + 512, 1000), read, 2);
+    let Event::Done { tag: 2, result: Ok(read), .. } = l.next() else { panic!() };
+    assert!(read.read[0] == page && read.read[1][..488] == page[..488]);
+    let short = Pages { read: vec![[0; 512]; 2], ..Pages::default() };
+    l.sessions.request(disk, Request::read(0, 1025), short, 3);
+    let Event::Done { tag: 3, result: Err(failed), .. } = l.next() else { panic!() };
+    assert!(matches!(failed.error, Error::Memory { needed: 1025, given: 1024 }));
+    assert_eq!(failed.payload.read.len(), 2);
+    l.sessions.flush(disk, 4);
+    assert!(matches!(l.next(), Event::Done { tag: 4, result: Ok(_), .. }));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use iscsi_core::config::{Recovery, Retry, Timeouts};
 use iscsi_core::{Config, ConfigBuilder, IscsiName, Lun};
 use iscsi_disk::DiskConfig;
 use iscsi_runtime_mio::mio::{Events, Poll, Token};
-use iscsi_runtime_mio::{Event, OpenedDisk, Options, SessionId, Sessions};
+use iscsi_runtime_mio::{Event, Lend, OpenedDisk, Options, Payload, SessionId, Sessions};
 use iscsi_target::server::{Server, ServerHandle};
 use iscsi_target::{RamDisk, TargetConfig};
 
@@ -47,18 +47,24 @@ pub(crate) fn config() -> ConfigBuilder {
 }
 
 /// A poll with sessions in it.
-pub(crate) struct Loop {
+pub(crate) struct Loop<M: Lend + Default = Payload> {
     pub(crate) poll: Poll,
     pub(crate) events: Events,
-    pub(crate) sessions: Sessions<u64>,
+    pub(crate) sessions: Sessions<u64, M>,
     /// Turns of the loop.
     pub(crate) turns: u64,
 }
 
 impl Loop {
     pub(crate) fn new() -> Self {
+        Self::with_memory()
+    }
+}
+
+impl<M: Lend + Default> Loop<M> {
+    pub(crate) fn with_memory() -> Self {
         let poll = Poll::new().unwrap();
-        let sessions = Sessions::new(poll.registry()).unwrap();
+        let sessions = Sessions::with_memory(poll.registry()).unwrap();
         Self { poll, events: Events::with_capacity(1024), sessions, turns: 0 }
     }
 
@@ -74,7 +80,7 @@ impl Loop {
     }
 
     /// The next event, which must come within half a minute.
-    pub(crate) fn next(&mut self) -> Event<u64> {
+    pub(crate) fn next(&mut self) -> Event<u64, M> {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
             if let Some(event) = self.sessions.poll_event() {

@@ -9,7 +9,7 @@ use iscsi_core::wire::{AsyncEvent, TaskManagementResponseCode};
 use iscsi_core::{Command, Config, DiscoveryScope, Lun, SessionState, TaskManagement, Transfer};
 use iscsi_disk::RequestError;
 use iscsi_runtime_smol::{
-    Disk, DiskStream, Driver, Error, Handle, LoginFailure, Memory, Options, Request, Ticket,
+    Disk, DiskStream, Driver, Error, Handle, LoginFailure, Memory, Options, Pool, Request, Ticket,
     discover,
 };
 
@@ -215,6 +215,30 @@ fn memory_comes_back_after_every_error() {
 
         store.break_bytes(0..0);
         disk.read_at(1000, BytesMut::zeroed(100)).await.unwrap();
+        disk.handle().shut_down().await.unwrap();
+    });
+}
+
+#[test]
+fn reads_share_the_buffers_of_a_pool() {
+    let store = Store::new(MIB);
+    let data = pattern(MIB, 3);
+    store.data().copy_from_slice(&data);
+    let target = target(&store);
+    run(async {
+        let disk = connect(&target).await;
+        let pool = Pool::new(5000);
+        for len in [4096, 5000] {
+            let read = |n| disk.submit(Request::read(n * 5000, len), pool.memory());
+            let tickets: Vec<_> = (0..200_u64).map(read).collect();
+            for (n, ticket) in tickets.into_iter().enumerate() {
+                let Memory::Pooled(read) = ticket.await.unwrap() else { panic!() };
+                assert!(read.data()[..len as usize] == data[n * 5000..][..len as usize], "{n}");
+            }
+        }
+        let failed = disk.request(Request::read(0, 5001), pool.memory()).await.unwrap_err();
+        assert!(matches!(failed.error, Error::Memory { needed: 5001, given: 5000 }));
+        assert!(failed.payload.into_mut().is_empty(), "nothing has come");
         disk.handle().shut_down().await.unwrap();
     });
 }

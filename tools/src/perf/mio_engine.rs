@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use iscsi_core::url::IscsiUrl;
 use iscsi_runtime_mio::mio::{Events, Poll, Token};
-use iscsi_runtime_mio::{Error, Event, Payload, SessionId, Sessions};
+use iscsi_runtime_mio::{Error, Event, SessionId, Sessions};
 
 use crate::connect::{Setup, explain};
 use crate::output::{Outcome, Stop};
+use crate::perf::memory::{Memory, Pool};
 use crate::perf::stats::Recorder;
 use crate::perf::workload::{Io, Job, Lane, Next};
 
@@ -25,39 +26,53 @@ pub(crate) fn run(
 ) -> Outcome<Vec<Recorder>> {
     let mut poll = Poll::new().map_err(failed)?;
     let mut readiness = Events::with_capacity(256);
-    let mut sessions = Sessions::new(poll.registry()).map_err(failed)?;
+    // The sessions hold memory of the pools, and so end before them.
+    let pools: Vec<Pool> = job.live.iter().map(|_| Pool::default()).collect();
+    let mut sessions = Sessions::with_memory(poll.registry()).map_err(failed)?;
     let names = connect(&mut sessions, &mut poll, &mut readiness, job, setup, url)?;
     job.begin();
     started();
     let lanes = (0..).zip(&job.live).map(|(session, live)| Lane::new(job, live, session));
     let mut lanes: Vec<_> = lanes.collect();
-    let memory = || vec![vec![0; job.workload.bytes()]; job.workload.depth];
-    let mut free: Vec<Vec<Vec<u8>>> = lanes.iter().map(|_| memory()).collect();
-    let (mut under_way, mut turns) = (0_usize, 0);
+    let mut under_way = vec![0; lanes.len()];
+    let mut turns = 0;
     loop {
         let now = Instant::now();
         let mut until = None;
-        for (n, (lane, free)) in lanes.iter_mut().zip(&mut free).enumerate() {
-            let Some(&session) = names.get(n) else { continue };
-            let wait = issue(job, &mut sessions, session, n, lane, free, now, &mut under_way);
-            until = [until, wait].into_iter().flatten().min();
+        let places = names.iter().zip(&pools).zip(&mut under_way);
+        for (n, (lane, ((&session, pool), under_way))) in lanes.iter_mut().zip(places).enumerate() {
+            while *under_way < job.workload.depth {
+                let io = match lane.next(now) {
+                    Next::Issue(io) => io,
+                    Next::Wait(time) => {
+                        until = [until, Some(time)].into_iter().flatten().min();
+                        break;
+                    }
+                    Next::Done => break,
+                };
+                let memory = match io.is_write() {
+                    true => Memory::write(job.content(&io)),
+                    false => Memory::read(pool, job.workload.bytes()),
+                };
+                let cdb = io.cdb();
+                sessions.execute(session, &io.command(job, &cdb), memory, (n, Some(io)));
+                *under_way += 1;
+            }
         }
-        if under_way == 0 && until.is_none() {
+        if until.is_none() && under_way.iter().all(|under_way| *under_way == 0) {
             break;
         }
         turn(&mut sessions, &mut poll, &mut readiness, until, &mut turns)?;
         let now = Instant::now();
         while let Some(event) = sessions.poll_event() {
             let Event::Executed { tag: (n, Some(io)), result, .. } = event else { continue };
-            under_way -= 1;
-            let (result, payload) = match result {
-                Ok((completed, payload)) => (Ok(completed), payload),
+            let (result, memory) = match result {
+                Ok((completed, memory)) => (Ok(completed), memory),
                 Err(failed) => (Err(failed.error), failed.payload),
             };
-            let memory = payload.into_bytes();
-            if let (Some(lane), Some(free)) = (lanes.get_mut(n), free.get_mut(n)) {
-                lane.finished(io, now, result, &memory);
-                free.push(memory);
+            if let (Some(lane), Some(under_way)) = (lanes.get_mut(n), under_way.get_mut(n)) {
+                lane.finished(io, now, result, memory.data());
+                *under_way -= 1;
             }
         }
     }
@@ -66,49 +81,9 @@ pub(crate) fn run(
     Ok(lanes.into_iter().map(|lane| lane.recorder).collect())
 }
 
-/// Hands a session what it may begin; the time before which it may begin nothing more.
-#[expect(clippy::too_many_arguments, reason = "the loop's state")]
-fn issue(
-    job: &Job,
-    sessions: &mut Sessions<Tag>,
-    session: SessionId,
-    n: usize,
-    lane: &mut Lane<'_>,
-    free: &mut Vec<Vec<u8>>,
-    now: Instant,
-    under_way: &mut usize,
-) -> Option<Instant> {
-    while let Some(mut memory) = free.pop() {
-        let io = match lane.next(now) {
-            Next::Issue(io) => io,
-            Next::Wait(until) => {
-                free.push(memory);
-                return Some(until);
-            }
-            Next::Done => {
-                free.push(memory);
-                return None;
-            }
-        };
-        let cdb = io.cdb();
-        let payload = if io.is_write() {
-            let content = job.content(&io);
-            if let Some(memory) = memory.get_mut(..content.len()) {
-                memory.copy_from_slice(content);
-            }
-            Payload::Out(memory)
-        } else {
-            Payload::In(memory)
-        };
-        sessions.execute(session, &io.command(job, &cdb), payload, (n, Some(io)));
-        *under_way += 1;
-    }
-    None
-}
-
 /// Connects every session, and waits until all are logged in.
 fn connect(
-    sessions: &mut Sessions<Tag>,
+    sessions: &mut Sessions<Tag, Memory<'_>>,
     poll: &mut Poll,
     readiness: &mut Events,
     job: &Job,
@@ -138,7 +113,7 @@ fn connect(
 
 /// Logs all sessions out. Everything has been said by then.
 fn close(
-    sessions: &mut Sessions<Tag>,
+    sessions: &mut Sessions<Tag, Memory<'_>>,
     poll: &mut Poll,
     readiness: &mut Events,
     names: &[SessionId],
@@ -159,7 +134,7 @@ const TURNS: u32 = 3;
 
 /// One turn; if nothing came of it, waits until something may.
 fn turn(
-    sessions: &mut Sessions<Tag>,
+    sessions: &mut Sessions<Tag, Memory<'_>>,
     poll: &mut Poll,
     readiness: &mut Events,
     until: Option<Instant>,

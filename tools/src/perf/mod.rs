@@ -2,6 +2,7 @@
 
 mod args;
 mod document;
+mod memory;
 mod mio_engine;
 mod pattern;
 mod screen;

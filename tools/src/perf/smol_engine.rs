@@ -4,9 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
-use bytes::BytesMut;
 use iscsi_core::url::IscsiUrl;
-use iscsi_runtime_smol::{Handle, Memory};
+use iscsi_runtime_smol::{Handle, Memory, Pool};
 use smol::{LocalExecutor, Timer};
 
 use crate::connect::{Setup, explain};
@@ -40,8 +39,9 @@ pub(crate) fn run(
         let lanes: Vec<_> = lanes.collect();
         let mut tasks = Vec::new();
         for (lane, handle) in lanes.iter().zip(&handles) {
+            let pool = Pool::new(job.workload.bytes());
             for _ in 0..job.workload.depth {
-                tasks.push(executor.spawn(serve(job, lane.clone(), handle.clone())));
+                tasks.push(executor.spawn(serve(job, lane.clone(), handle.clone(), pool.clone())));
             }
         }
         for task in tasks {
@@ -58,8 +58,7 @@ pub(crate) fn run(
 }
 
 /// One I/O after the other.
-async fn serve(job: &Job, lane: Rc<RefCell<Lane<'_>>>, handle: Handle) {
-    let mut memory = BytesMut::zeroed(job.workload.bytes());
+async fn serve(job: &Job, lane: Rc<RefCell<Lane<'_>>>, handle: Handle, pool: Pool) {
     loop {
         let next = lane.borrow_mut().next(Instant::now());
         let io = match next {
@@ -75,15 +74,16 @@ async fn serve(job: &Job, lane: Rc<RefCell<Lane<'_>>>, handle: Handle) {
         let lent = if io.is_write() {
             Memory::Out(job.shared_content(&io))
         } else {
-            Memory::In(core::mem::take(&mut memory))
+            Memory::Pooled(pool.memory())
         };
         let (result, lent) = match handle.execute(&io.command(job, &cdb), lent).await {
             Ok((completed, lent)) => (Ok(completed), lent),
             Err(failed) => (Err(failed.error), failed.payload),
         };
-        if let Memory::In(read) = lent {
-            memory = read;
-        }
-        lane.borrow_mut().finished(io, Instant::now(), result, &memory);
+        let data = match &lent {
+            Memory::Pooled(read) => read.data(),
+            _ => &[],
+        };
+        lane.borrow_mut().finished(io, Instant::now(), result, data);
     }
 }

@@ -1,14 +1,14 @@
-//! Over the blocking runtime: a thread for each session, and memory that reads take when their data arrive.
+//! Over the blocking runtime: a thread for each session.
 
-use std::cell::RefCell;
 use std::thread;
 use std::time::Instant;
 
 use iscsi_core::url::IscsiUrl;
-use iscsi_runtime_std::{Client, Error, Lend};
+use iscsi_runtime_std::{Client, Error};
 
 use crate::connect::{Setup, explain};
 use crate::output::Outcome;
+use crate::perf::memory::{Memory, Pool};
 use crate::perf::stats::{LiveLane, Recorder};
 use crate::perf::workload::{Io, Job, Lane, Next};
 
@@ -50,42 +50,6 @@ pub(crate) fn run(
     Ok(recorders)
 }
 
-/// Buffers of one session that no read has at the moment.
-type Pool = RefCell<Vec<Vec<u8>>>;
-
-/// The memory of one I/O. A read takes a buffer when its data arrive, as libiscsi does: few are in use at once, and stay in the processor's
-/// cache.
-#[derive(Debug)]
-struct Memory<'a> {
-    pool: &'a Pool,
-    buffer: Option<Vec<u8>>,
-    len: usize,
-    out: &'a [u8],
-}
-
-impl Lend for Memory<'_> {
-    fn space(&mut self, at: usize, max: u32) -> &mut [u8] {
-        let (pool, len) = (self.pool, self.len);
-        let take = || pool.borrow_mut().pop().unwrap_or_else(|| vec![0; len]);
-        let buffer = self.buffer.get_or_insert_with(take);
-        buffer.get_mut(at..at + max as usize).unwrap_or_default()
-    }
-
-    fn bytes(&self, at: usize, max: u32) -> &[u8] {
-        self.out.get(at..at + max as usize).unwrap_or_default()
-    }
-
-    fn room(&self) -> [u64; 2] {
-        [self.len as u64, self.out.len() as u64]
-    }
-}
-
-impl Drop for Memory<'_> {
-    fn drop(&mut self) {
-        self.pool.borrow_mut().extend(self.buffer.take());
-    }
-}
-
 /// One session, from its first I/O to its last. Nothing is allocated for an I/O, once there are buffers enough.
 fn serve(
     job: &Job,
@@ -111,8 +75,10 @@ fn serve(
                 Next::Done => break,
             };
             let cdb = io.cdb();
-            let out = if io.is_write() { job.content(&io) } else { &[] };
-            let memory = Memory { pool: &pool, buffer: None, len: job.workload.bytes(), out };
+            let memory = match io.is_write() {
+                true => Memory::write(job.content(&io)),
+                false => Memory::read(&pool, job.workload.bytes()),
+            };
             let task = queue.submit(&io.command(job, &cdb), memory)?;
             if let Some(place) = ios.get_mut(task.index()) {
                 *place = Some(io);
@@ -131,8 +97,7 @@ fn serve(
         };
         let io = ios.get_mut(completion.task.index()).and_then(Option::take);
         if let Some(io) = io {
-            let data = completion.data.buffer.as_deref().unwrap_or_default();
-            lane.finished(io, now, completion.result, data);
+            lane.finished(io, now, completion.result, completion.data.data());
         }
     }
     Ok(Some(lane.recorder))

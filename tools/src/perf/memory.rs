@@ -1,0 +1,62 @@
+//! The memory of I/Os in loops: reads take it when their data arrive, writes share one pattern.
+
+use std::cell::RefCell;
+
+use iscsi_runtime_std::Lend;
+
+/// Buffers of one session that no read has at the moment.
+pub(crate) type Pool = RefCell<Vec<Vec<u8>>>;
+
+/// The memory of one I/O. A read takes a buffer when its data arrive, as libiscsi does: few are in use at once, and stay in the processor's
+/// cache.
+#[derive(Debug, Default)]
+pub(crate) struct Memory<'a> {
+    pool: Option<&'a Pool>,
+    buffer: Option<Vec<u8>>,
+    len: usize,
+    out: &'a [u8],
+}
+
+impl<'a> Memory<'a> {
+    /// For a read of `len` bytes into a buffer of the pool.
+    pub(crate) const fn read(pool: &'a Pool, len: usize) -> Self {
+        Self { pool: Some(pool), buffer: None, len, out: &[] }
+    }
+
+    /// For a write of these bytes.
+    pub(crate) const fn write(out: &'a [u8]) -> Self {
+        Self { pool: None, buffer: None, len: 0, out }
+    }
+
+    /// What was read; empty if nothing came.
+    pub(crate) fn data(&self) -> &[u8] {
+        self.buffer.as_deref().unwrap_or_default()
+    }
+}
+
+impl Lend for Memory<'_> {
+    fn space(&mut self, at: usize, max: u32) -> &mut [u8] {
+        let Some(pool) = self.pool else { return &mut [] };
+        let len = self.len;
+        // Buffers of one session are all as long.
+        let take = || pool.borrow_mut().pop().unwrap_or_else(|| vec![0; len]);
+        let buffer = self.buffer.get_or_insert_with(take);
+        buffer.get_mut(at..at + max as usize).unwrap_or_default()
+    }
+
+    fn bytes(&self, at: usize, max: u32) -> &[u8] {
+        self.out.get(at..at + max as usize).unwrap_or_default()
+    }
+
+    fn room(&self) -> [u64; 2] {
+        [self.len as u64, self.out.len() as u64]
+    }
+}
+
+impl Drop for Memory<'_> {
+    fn drop(&mut self) {
+        if let (Some(pool), Some(buffer)) = (self.pool, self.buffer.take()) {
+            pool.borrow_mut().push(buffer);
+        }
+    }
+}
