@@ -9,6 +9,7 @@ mod pages;
 mod recovery;
 mod ring;
 mod rx;
+mod summed;
 mod task;
 mod task_management;
 mod text;
@@ -32,6 +33,7 @@ use pages::{AREA, Pages, Run};
 use recovery::{AGAIN, Again, KEPT, Kept};
 use ring::Ring;
 use rx::Rx;
+use summed::Summed;
 use task::TaskTable;
 use task_management::Waiting;
 use text::TextExchange;
@@ -167,6 +169,7 @@ struct ConnCore {
     seen: u64,
     counters: Counters,
     trace: Option<Trace>,
+    summed: Summed,
     /// Free pages of `bounce` and `staging`.
     bounce_pages: Pages,
     staging_pages: Pages,
@@ -266,6 +269,7 @@ impl<const N: usize> TargetConnection<[TaskSlot; N]> {
                     bytes_received: 0,
                 },
                 trace: None,
+                summed: Summed::NOTHING,
                 bounce_pages: Pages::EMPTY,
                 staging_pages: Pages::EMPTY,
                 text_area: [0; TEXT_AREA],
@@ -401,6 +405,7 @@ impl TargetConnection {
         core.timers = Timers { login: Some(now + target.config.login_timeout), ..Timers::NONE };
         core.seen = target.changes();
         core.counters = Counters::default();
+        core.summed = Summed::NOTHING;
         core.bounce_pages = Pages::EMPTY;
         core.staging_pages = Pages::EMPTY;
     }

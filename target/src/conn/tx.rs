@@ -347,9 +347,7 @@ impl TargetConnection {
             }
             run = Some(pages);
         } else if digests {
-            for lent in device.lent(from, len as usize) {
-                crc.update(lent);
-            }
+            crc = self.core.summed.sum(device, from, len as usize);
         }
         let body = match run {
             Some(pages) => Body::Area { at: pages.at(), len: len as usize, pages: Some(pages) },

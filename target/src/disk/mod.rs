@@ -72,8 +72,8 @@ pub trait Disk {
         None
     }
 
-    /// Whether what is [lent](Self::lend) never changes, not even by a write: then the engine sends from it even what has a digest, or
-    /// may be asked for a second time.
+    /// Whether memory that is [lent](Self::lend) holds the same bytes for ever, whatever is written: then the engine sends from it even what has a
+    /// digest, or may be asked for a second time, and remembers checksums by the place in memory.
     fn is_constant(&self) -> bool {
         false
     }
