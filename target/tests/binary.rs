@@ -61,16 +61,12 @@ fn signal(child: &Child, name: &str) {
 fn it_listens_says_so_and_ends_by_signal() {
     for name in ["INT", "TERM"] {
         let file = Scratch::new(name, &[0; 8192]);
-        let (mut child, line) = start(&[
-            "--ram",
-            "1M",
-            "--null",
-            "2T",
-            "--file",
-            file.path(),
-            "--target",
-            "iqn.2001-04.com.example:bin",
-        ]);
+        let mut args = vec!["--ram", "1M", "--null", "2T", "--file", file.path()];
+        args.extend(["--target", "iqn.2001-04.com.example:bin"]);
+        if cfg!(target_os = "linux") {
+            args.extend(["--congestion", "reno"]);
+        }
+        let (mut child, line) = start(&args);
         let rest = line.strip_prefix("listening on ").unwrap();
         let (address, target) = rest.split_once(", target ").unwrap();
         assert_eq!(target, "iqn.2001-04.com.example:bin\n");
@@ -102,6 +98,7 @@ fn help_and_version_are_there() {
         "--secret-file",
         "--mutual-user",
         "--mutual-secret-file",
+        "--congestion",
         "Exit codes",
     ] {
         assert!(text.contains(word), "{word}");
@@ -138,7 +135,8 @@ fn other_errors_have_code_1_and_name_cause_and_remedy() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let listen = ["--listen", "127.0.0.1:0"];
-    let cases: [(&[&str], &[&str]); 7] = [
+    let cases: [(&[&str], &[&str]); 8] = [
+        (&["--ram", "1M", "--congestion", "wishful"], &["wishful", "sysctl"]),
         (&["--file", "/does/not/exist"], &["/does/not/exist", "truncate"]),
         (&["--file", odd.path()], &["multiple of the block size"]),
         (&["--file", empty.path()], &["at least one block"]),

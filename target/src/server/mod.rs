@@ -147,6 +147,17 @@ impl Server {
         self.max_connections = most.max(1);
     }
 
+    /// Sends with this TCP congestion control, `reno` for example, instead of the system's (tcp(7), `TCP_CONGESTION`).
+    ///
+    /// # Errors
+    /// The system does not have it, or does not let everyone use it; or there is no choice, outside Linux.
+    pub fn set_congestion_control(&mut self, name: &str) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        return Ok(rustix::net::sockopt::set_tcp_congestion(&self.listener, name)?);
+        #[cfg(not(target_os = "linux"))]
+        return Err(io::Error::new(io::ErrorKind::Unsupported, std::format!("{name}: no choice")));
+    }
+
     /// Serves `disk` as the next LUN, beginning with 0. Its serial number comes from the name of the target and the LUN.
     pub fn add_disk(&mut self, disk: impl Disk + Send + 'static) -> &mut Self {
         let number = self.disks.iter().map(|disk| disk.number + 1).max().unwrap_or(0);

@@ -40,6 +40,7 @@ pub(crate) struct Args {
     pub(crate) mutual: Option<Account>,
     pub(crate) error_recovery_level: u8,
     pub(crate) max_connections: usize,
+    pub(crate) congestion: Option<String>,
     pub(crate) verbose: bool,
 }
 
@@ -91,6 +92,7 @@ impl Args {
             max_connections: matches
                 .get_one("max-connections")
                 .map_or(MAX_CONNECTIONS, |most: &u16| usize::from(*most)),
+            congestion: text("congestion"),
             verbose: matches.get_flag("verbose"),
         }
     }
@@ -224,6 +226,9 @@ fn command() -> Command {
                 .value_parser(value_parser!(u16).range(1..))
                 .help("The most connections at once; 256 unless set"),
         )
+        .arg(Arg::new("congestion").long("congestion").value_name("NAME").help(
+            "The TCP congestion control to send with, reno for example, instead of the system's",
+        ))
         .arg(
             Arg::new("verbose")
                 .long("verbose")

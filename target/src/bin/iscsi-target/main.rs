@@ -47,6 +47,14 @@ fn run(args: Args) -> Result<(), Failure> {
         ))
     })?;
     server.limit_connections(args.max_connections);
+    if let Some(name) = &args.congestion {
+        server.set_congestion_control(name).map_err(|error| {
+            Failure(format!(
+                "cannot use --congestion {name}: {error}; net.ipv4.tcp_allowed_congestion_control of sysctl(8) \
+                 tells the choice"
+            ))
+        })?;
+    }
     for disk in &args.disks {
         match disk {
             DiskSpec::Ram(bytes) => {

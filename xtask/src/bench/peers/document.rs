@@ -22,10 +22,11 @@ pub(super) fn text(
     rows: &[Row],
 ) -> String {
     let mut text = format!(
-        "{}. {} rounds of {} s; system calls counted by {}.\n",
+        "{}. {} rounds of {} s; the target sends with {}; system calls counted by {}.\n",
         machine(),
         options.rounds,
         options.seconds,
+        options.congestion,
         calls.name()
     );
     for (way, title) in [

@@ -52,6 +52,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "WAY,...", value_delimiter = ',', value_enum)]
     #[arg(default_value = "read,write")]
     ways: Vec<Way>,
+    /// The TCP congestion control that the target sends with
+    #[arg(long, value_name = "NAME", default_value = "reno")]
+    congestion: String,
     /// Where this project's programs are; otherwise they are built
     #[arg(long, value_name = "DIRECTORY")]
     programs: Option<PathBuf>,
@@ -109,7 +112,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
             if way == Way::Write && digests != Digests::None {
                 continue;
             }
-            let target = NullTarget::start(&programs.target, digests)?;
+            let target = NullTarget::start(&programs.target, digests, &options.congestion)?;
             for job in jobs(options, way, digests) {
                 rows.extend(compare(&programs, options, &target, &calls, job)?);
             }
@@ -181,6 +184,7 @@ mod tests {
         assert_eq!((all.rounds, all.seconds, all.write), (3, 2, false));
         assert_eq!(jobs(&all, Way::Read, Digests::Both).len(), 4 * 3);
         assert_eq!(jobs(&all, Way::Write, Digests::None).len(), 4);
+        assert_eq!(all.congestion, "reno");
         assert_eq!(all.runtimes, [Runtime::Std, Runtime::Mio, Runtime::Smol]);
     }
 

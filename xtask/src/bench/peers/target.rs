@@ -27,7 +27,11 @@ pub(super) struct NullTarget {
 }
 
 impl NullTarget {
-    pub(super) fn start(program: &Path, digests: Digests) -> Result<Self, Failure> {
+    pub(super) fn start(
+        program: &Path,
+        digests: Digests,
+        congestion: &str,
+    ) -> Result<Self, Failure> {
         let (header, data) = match digests {
             Digests::None => ("none", "none"),
             Digests::Header => ("required", "none"),
@@ -35,7 +39,7 @@ impl NullTarget {
         };
         let child = Command::new(program)
             .args(["--listen", "127.0.0.1:0", "--target", NAME, "--null", SIZE])
-            .args(["--header-digest", header, "--data-digest", data])
+            .args(["--header-digest", header, "--data-digest", data, "--congestion", congestion])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
