@@ -21,9 +21,6 @@ const SHORT_IS_ALL: bool = cfg!(any(
     target_os = "openbsd"
 ));
 
-/// No scratch is longer.
-const LONGEST: usize = 256 << 10;
-
 /// How many of them are kept for the next ones.
 const SPARE: usize = 4;
 
@@ -148,7 +145,8 @@ impl Reactor for PollReactor {
     fn lend_scratch(&mut self, len: usize) -> Box<RecvBuf> {
         let mut kept = self.scratches.lock().unwrap_or_else(PoisonError::into_inner);
         // All sessions have the same length as a rule.
-        let fits = kept.iter().rposition(|scratch| scratch.capacity() >= len.min(LONGEST));
+        let fits =
+            kept.iter().rposition(|scratch| scratch.capacity() >= len.min(RecvBuf::MAX_ROOM));
         fits.map_or_else(|| RecvBuf::with_room(len), |at| kept.swap_remove(at))
     }
 
