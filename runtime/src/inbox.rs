@@ -40,7 +40,7 @@ impl<W: Wake + ?Sized> Wake for Arc<W> {
 }
 
 /// What handles and the service of a session share: requests `Q` in, notices and the end out. The lock is held for a push or a swap only,
-/// never while bytes move.
+/// never while bytes move. `S` is what the handles keep beside, under the same lock, to make requests of.
 ///
 /// ```
 /// # #[derive(Debug)]
@@ -51,22 +51,28 @@ impl<W: Wake + ?Sized> Wake for Arc<W> {
 /// #     }
 /// # }
 /// use iscsi_runtime::Inbox;
-/// let inbox = Inbox::new(Unpark(std::thread::current()));
-/// inbox.push(["a request"]);
+/// let inbox = Inbox::new(Unpark(std::thread::current()), 1);
+/// inbox.push(["a request".to_owned()]);
+/// let number = inbox.push_made(|next| {
+///     *next += 1;
+///     (format!("request {next}"), *next)
+/// });
 /// let mut requests = Vec::new();
 /// let closing = inbox.swap(&mut requests);
-/// assert_eq!((requests, closing), (vec!["a request"], false));
+/// assert_eq!((requests.as_slice(), closing), (&["a request".into(), "request 2".into()][..], false));
+/// assert_eq!(number, 2);
 /// ```
 #[derive(Debug)]
-pub struct Inbox<Q, W> {
+pub struct Inbox<Q, W, S = ()> {
     waker: W,
-    state: Mutex<State<Q>>,
+    state: Mutex<State<Q, S>>,
     ended: Condvar,
 }
 
 #[derive(Debug)]
-struct State<Q> {
+struct State<Q, S> {
     requests: Vec<Q>,
+    spare: S,
     notices: VecDeque<Notice>,
     /// Nothing more is taken; what is under way goes on to its end.
     closed: bool,
@@ -76,11 +82,12 @@ struct State<Q> {
     waiting: Vec<Waker>,
 }
 
-impl<Q, W: Wake> Inbox<Q, W> {
+impl<Q, W: Wake, S> Inbox<Q, W, S> {
     /// An empty inbox; `waker` wakes the service.
-    pub const fn new(waker: W) -> Self {
+    pub const fn new(waker: W, spare: S) -> Self {
         let state = State {
             requests: Vec::new(),
+            spare,
             notices: VecDeque::new(),
             closed: false,
             end: None,
@@ -95,7 +102,7 @@ impl<Q, W: Wake> Inbox<Q, W> {
     }
 
     /// No code of a user runs under the lock, so a poisoned one is as good as any.
-    fn state(&self) -> MutexGuard<'_, State<Q>> {
+    fn state(&self) -> MutexGuard<'_, State<Q, S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -110,6 +117,22 @@ impl<Q, W: Wake> Inbox<Q, W> {
         state.requests.extend(requests);
         drop(state);
         self.waker.wake();
+    }
+
+    /// Hands over a request that `make` makes, under the lock, of what the handles keep; returns what else it makes. After the end the request is
+    /// dropped, which answers it.
+    pub fn push_made<T>(&self, make: impl FnOnce(&mut S) -> (Q, T)) -> T {
+        let mut state = self.state();
+        let (request, other) = make(&mut state.spare);
+        if state.closed {
+            drop(state);
+            drop(request);
+            return other;
+        }
+        state.requests.push(request);
+        drop(state);
+        self.waker.wake();
+        other
     }
 
     /// Takes everything, leaving the (empty) memory of `into`. Returns whether nothing more will come.
