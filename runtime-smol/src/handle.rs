@@ -1,7 +1,5 @@
 //! A session for many tasks.
 
-use core::future::poll_fn;
-use core::task::Poll;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -120,11 +118,7 @@ impl Handle {
     pub async fn shut_down(&self) -> Result<(), Error> {
         let inbox = &self.0.0.inbox;
         inbox.close();
-        poll_fn(|context| match inbox.poll_end(context.waker()) {
-            Some(end) => Poll::Ready(end),
-            None => Poll::Pending,
-        })
-        .await
+        inbox.ended().await
     }
 }
 

@@ -35,7 +35,7 @@ pub use busy_wait::BusyWait;
 pub use discovery::{BadRecord, Collector, DiscoveredTarget, Discovery, OwnedScope};
 pub use engine::{Engine, task_end};
 pub use error::{Error, IoError};
-pub use inbox::{Inbox, Wake};
+pub use inbox::{Ended, Inbox, Wake};
 pub use login::LoginFailure;
 pub use memory::{
     Data, Directed, Failed, Lend, Payload, check_command, check_request, run_of, run_of_mut,
