@@ -12,7 +12,7 @@ pub use deadlines::Deadlines;
 pub use join::{Joined, joined};
 pub use recv_buf::RecvBuf;
 #[cfg(feature = "std")]
-pub use stream::NonBlocking;
+pub use stream::{NonBlocking, SHORT_IS_ALL, now_or_later};
 
 use crate::Instant;
 use crate::buffers::Buffers;
