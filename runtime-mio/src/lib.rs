@@ -4,7 +4,6 @@ mod event;
 mod looking;
 mod reactor;
 mod sessions;
-mod timers;
 
 pub use event::{DiskId, Event, OpenedDisk, SessionId};
 pub use iscsi_runtime::{

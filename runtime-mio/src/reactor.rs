@@ -5,26 +5,12 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use iscsi_core::driver::{NonBlocking, RecvBuf, Transport};
+use iscsi_core::driver::{NonBlocking, RecvBuf, SHORT_IS_ALL, Transport};
 use iscsi_runtime::{Reactor, has_peer};
 use mio::unix::pipe;
 use mio::{Interest, Registry, Token};
 
-/// Whether a read that does not fill its space has taken all there was. With epoll and kqueue it has: bytes and an end that come later are
-/// announced again, and an end that was there comes with its event.
-const SHORT_IS_ALL: bool = cfg!(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "macos",
-    target_os = "freebsd",
-    target_os = "netbsd",
-    target_os = "openbsd"
-));
-
-/// No scratch is longer.
-const LONGEST: usize = 256 << 10;
-
-/// How many of them are kept for the next ones.
+/// How many scratches are kept for the next sessions.
 const SPARE: usize = 4;
 
 /// What the poll has told of the sockets of a session and was not used up: calls that could not do anything are not made.
@@ -148,7 +134,8 @@ impl Reactor for PollReactor {
     fn lend_scratch(&mut self, len: usize) -> Box<RecvBuf> {
         let mut kept = self.scratches.lock().unwrap_or_else(PoisonError::into_inner);
         // All sessions have the same length as a rule.
-        let fits = kept.iter().rposition(|scratch| scratch.capacity() >= len.min(LONGEST));
+        let fits =
+            kept.iter().rposition(|scratch| scratch.capacity() >= len.min(RecvBuf::MAX_ROOM));
         fits.map_or_else(|| RecvBuf::with_room(len), |at| kept.swap_remove(at))
     }
 

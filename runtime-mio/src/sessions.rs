@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+use iscsi_core::driver::Deadlines;
 use iscsi_core::url::IscsiUrl;
 use iscsi_core::{Command, Config, DiscoveryScope, IscsiName, Portal, TaskManagement};
 use iscsi_disk::{DiskConfig, Geometry};
@@ -19,7 +20,6 @@ use mio::{Registry, Token};
 use crate::event::{DiskId, Event, Events, Queue, SessionId, Tagged, is_empty, pop, push};
 use crate::looking::Looking;
 use crate::reactor::{PollReactor, Scratches};
-use crate::timers::Timers;
 
 type Member<T, M> = Service<PollReactor, Events<T, M>>;
 
@@ -74,7 +74,7 @@ pub struct Sessions<T = u64, M: Lend + Default = Payload> {
     free: Vec<usize>,
     tokens: HashMap<Token, usize>,
     ready: VecDeque<usize>,
-    timers: Timers,
+    deadlines: Deadlines<Instant>,
     scratches: Scratches,
     events: Queue<T, M>,
     looking: Looking,
@@ -134,7 +134,7 @@ impl<T, M: Lend + Default> Sessions<T, M> {
             free: Vec::new(),
             tokens: HashMap::new(),
             ready: VecDeque::new(),
-            timers: Timers::default(),
+            deadlines: Deadlines::default(),
             scratches: Scratches::default(),
             events: Queue::default(),
             looking: Looking::default(),
@@ -238,7 +238,7 @@ impl<T, M: Lend + Default> Sessions<T, M> {
         slot.generation += 1;
         self.tokens.remove(&slot.token);
         self.free.push(index);
-        self.timers.set(index, None);
+        self.deadlines.set(index, None);
     }
 
     fn service(&self, session: SessionId) -> Option<&Member<T, M>> {
@@ -287,7 +287,7 @@ impl<T, M: Lend + Default> Sessions<T, M> {
     /// Sessions with more to do come again in the next turn; between turns the loop looks after everything else.
     pub fn turn(&mut self) {
         let now = Instant::now();
-        while let Some(index) = self.timers.take_due(now) {
+        while let Some(index) = self.deadlines.take_due(now) {
             self.wake(index);
         }
         for _ in 0..self.ready.len() {
@@ -320,7 +320,7 @@ impl<T, M: Lend + Default> Sessions<T, M> {
             return;
         }
         let deadline = turn.wants.deadline.map(|time| service.engine().system_time(time));
-        self.timers.set(index, deadline);
+        self.deadlines.set(index, deadline);
         if turn.wants.again {
             self.wake(index);
         } else if core::mem::take(&mut slot.behind) {
@@ -337,7 +337,7 @@ impl<T, M: Lend + Default> Sessions<T, M> {
         if !self.ready.is_empty() || !is_empty(&self.events) || self.looking.goes_on() {
             return Some(Duration::ZERO);
         }
-        self.timers.next().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.deadlines.next().map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// The next thing that has happened.

@@ -6,12 +6,12 @@ use bytes::{Bytes, BytesMut};
 use iscsi_core::url::IscsiUrl;
 use iscsi_core::{IscsiName, Lun};
 use iscsi_disk::{Geometry, Identity, Request};
-use iscsi_runtime::{DiskJob, Error, Failed, Options, Request as Asked, check_request, one_shot};
+use iscsi_runtime::{Error, Failed, Job, Options, Request as Asked, check_request};
 
 use crate::driver::Driver;
 use crate::handle::Handle;
 use crate::memory::{Memory, reshape};
-use crate::shared::{Futures, Known};
+use crate::shared::Known;
 use crate::stream::DiskStream;
 use crate::ticket::Ticket;
 
@@ -132,14 +132,13 @@ impl Disk {
     /// the session's depth wait, with their memory.
     pub fn submit(&self, request: Request, memory: impl Into<Memory>) -> Ticket<Memory> {
         let memory = memory.into();
-        let refusal = check_request(&request, &memory).err();
-        let (sender, receiver) = one_shot();
-        let job = DiskJob::<Futures>::new(memory, sender);
-        match refusal {
-            Some(error) => job.end(Err(error)),
-            None => self.handle.push(Asked::Disk(self.known.unit, request, job)),
+        if let Err(error) = check_request(&request, &memory) {
+            return Ticket::refused(error, memory);
         }
-        Ticket::new(receiver)
+        Ticket::new(self.handle.shared().inbox.push_made(|spare| {
+            let (sender, receiver) = spare.disk.one_shot();
+            (Asked::Disk(self.known.unit, request, Job::new(memory, sender)), receiver)
+        }))
     }
 
     /// Carries out any request.

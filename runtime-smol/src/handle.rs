@@ -1,7 +1,5 @@
 //! A session for many tasks.
 
-use core::future::poll_fn;
-use core::task::Poll;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -9,8 +7,8 @@ use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_core::{Command, Config, DiscoveryScope, Lun, Portal, TaskManagement};
 use iscsi_disk::DiskConfig;
 use iscsi_runtime::{
-    CommandJob, Completed, Discovery, Error, Failed, Notice, Options, OwnedCommand, OwnedScope,
-    Request, Sender, Status, check_command, one_shot,
+    Completed, Discovery, Error, Failed, Job, Notice, Options, OwnedCommand, OwnedScope, Request,
+    Sender, Status, check_command, one_shot,
 };
 
 use crate::disk::Disk;
@@ -120,11 +118,7 @@ impl Handle {
     pub async fn shut_down(&self) -> Result<(), Error> {
         let inbox = &self.0.0.inbox;
         inbox.close();
-        poll_fn(|context| match inbox.poll_end(context.waker()) {
-            Some(end) => Poll::Ready(end),
-            None => Poll::Pending,
-        })
-        .await
+        inbox.ended().await
     }
 }
 
@@ -150,14 +144,14 @@ impl Handle {
         memory: impl Into<Memory>,
     ) -> Ticket<(Completed, Memory)> {
         let memory = memory.into();
-        let refusal = check_command(command, &memory).err();
-        let (sender, receiver) = one_shot();
-        let job = CommandJob::<Futures>::new(memory, sender);
-        match refusal {
-            Some(error) => job.end(Err(error)),
-            None => self.push(Request::Execute(OwnedCommand::new(command), job)),
+        if let Err(error) = check_command(command, &memory) {
+            return Ticket::refused(error, memory);
         }
-        Ticket::new(receiver)
+        let command = OwnedCommand::new(command);
+        Ticket::new(self.0.0.inbox.push_made(|spare| {
+            let (sender, receiver) = spare.command.one_shot();
+            (Request::Execute(command, Job::new(memory, sender)), receiver)
+        }))
     }
 
     /// Asks a logical unit what it is and makes a block device of it. A session may have several; dropped with its last clone, a disk is
@@ -239,8 +233,8 @@ impl Handle {
         self.0.0.inbox.take_notice()
     }
 
-    pub(crate) fn push(&self, request: Request<Futures>) {
-        self.0.0.inbox.push([request]);
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.0
     }
 
     async fn ask<T>(
@@ -248,7 +242,7 @@ impl Handle {
         request: impl FnOnce(Sender<T>) -> Request<Futures>,
     ) -> Result<T, Error> {
         let (sender, receiver) = one_shot();
-        self.push(request(sender));
+        self.0.0.inbox.push([request(sender)]);
         Wanted::new(receiver).await
     }
 }

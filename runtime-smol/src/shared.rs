@@ -7,8 +7,8 @@ use iscsi_core::Lun;
 use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_disk::{Geometry, Identity};
 use iscsi_runtime::{
-    Completed, Discovery, Error, Failed, Front, Inbox, Opened, Reply, Request, Sender, Status,
-    UnitId,
+    Completed, Discovery, Error, Failed, Front, Inbox, Opened, Reply, Request, Sender, Spare,
+    Status, UnitId,
 };
 
 use crate::memory::Memory;
@@ -32,7 +32,7 @@ impl Front for Futures {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) inbox: Inbox<Request<Futures>, Arc<Nudge>>,
+    pub(crate) inbox: Inbox<Request<Futures>, Arc<Nudge>, Spare<Memory>>,
     /// Disks that somebody has, whose geometry the driver keeps up to date.
     disks: Mutex<Vec<Weak<Known>>>,
 }
@@ -44,7 +44,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     pub(crate) const fn new(nudge: Arc<Nudge>) -> Self {
-        Self { inbox: Inbox::new(nudge), disks: Mutex::new(Vec::new()) }
+        Self { inbox: Inbox::new(nudge, Spare::new()), disks: Mutex::new(Vec::new()) }
     }
 
     /// Tells a disk what it is now.

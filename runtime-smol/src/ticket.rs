@@ -3,7 +3,7 @@
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
-use iscsi_runtime::{Error, Failed, Receiver};
+use iscsi_runtime::{Error, Failed, Receiver, Reply as _, one_shot};
 
 use crate::memory::Memory;
 
@@ -67,6 +67,13 @@ impl<T> Ticket<T> {
         Self(Wanted::new(receiver))
     }
 
+    /// The end of a request that was not handed over.
+    pub(crate) fn refused(error: Error, payload: Memory) -> Self {
+        let (sender, receiver) = one_shot();
+        sender.send(Err(Failed { error, payload }));
+        Self::new(receiver)
+    }
+
     /// Whether the future is ready.
     pub fn is_done(&self) -> bool {
         self.0.0.as_ref().is_none_or(Receiver::is_ready)
@@ -91,8 +98,6 @@ impl<T> Future for Ticket<T> {
 
 #[cfg(test)]
 mod tests {
-    use iscsi_runtime::{Reply as _, one_shot};
-
     use super::*;
 
     #[test]

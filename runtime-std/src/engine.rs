@@ -1,6 +1,7 @@
 //! A session whose caller waits.
 
 use alloc::sync::Arc;
+use core::ops::Deref;
 use core::time::Duration;
 use std::net::TcpStream;
 use std::{io, time};
@@ -133,27 +134,22 @@ fn wait_by_reading(engine: &mut Engine, wants: &Wants, until: Option<Instant>) -
     if !(1..=BusyWait::FEW).contains(&under_way) || wants.again || wants.write || !wants.read {
         return false;
     }
-    let start = engine.now();
     let end = earliest_of(wants.deadline, until);
-    let left = end.map_or(Duration::MAX, |end| end.saturating_since(start));
-    if left < PATIENCE {
+    if end.is_some_and(|end| end.saturating_since(engine.now()) < PATIENCE) {
         return false;
     }
-    let busy = engine.busy_wait().time(under_way);
-    let mut waited = Duration::ZERO;
-    let mut found = Some(false);
-    while found == Some(false) && waited < busy {
-        found = engine.read_ahead(Socket::recv_now);
-        waited = engine.now().saturating_since(start);
-    }
-    if found == Some(false) {
-        found = engine.read_ahead(Socket::wait_and_recv);
-    }
-    if found == Some(true) && engine.busy_wait().concerns(under_way) {
-        engine.busy_wait().ended(engine.now().saturating_since(start));
-    }
-    found.is_some()
+    let read = |engine: &mut &mut Engine, pace| {
+        let recv = match pace {
+            Pace::Look => Socket::recv_now,
+            Pace::Sleep { .. } => Socket::wait_and_recv,
+        };
+        engine.read_ahead(recv).ok_or(NotByReading)
+    };
+    look_then_sleep(engine, Duration::MAX, read).is_ok()
 }
+
+/// The next bytes go straight to their place.
+struct NotByReading;
 
 fn earliest_of(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     [a, b].into_iter().flatten().min()
@@ -197,22 +193,47 @@ fn poll_busily(
     time: Option<Duration>,
     engine: &Engine,
 ) -> io::Result<bool> {
-    let (busy_wait, under_way) = (engine.busy_wait(), engine.session.in_use());
-    if !busy_wait.concerns(under_way) {
-        return poll_until(fds, time);
+    look_then_sleep(engine, time.unwrap_or(Duration::MAX), |_, pace| {
+        let time = match pace {
+            Pace::Look => Some(Duration::ZERO),
+            Pace::Sleep { looked } => time.map(|time| time.saturating_sub(looked)),
+        };
+        poll_until(fds, time)
+    })
+}
+
+/// How an attempt to find an answer waits.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// Not at all.
+    Look,
+    /// Until there is one, after looks that took so long.
+    Sleep { looked: Duration },
+}
+
+/// Looks for answers for a moment, at most `most`, if they are to be expected soon, then sleeps. `attempt` says whether something came; an
+/// error ends the wait.
+fn look_then_sleep<E: Deref<Target = Engine>, X>(
+    mut engine: E,
+    most: Duration,
+    mut attempt: impl FnMut(&mut E, Pace) -> Result<bool, X>,
+) -> Result<bool, X> {
+    let under_way = engine.session.in_use();
+    if !engine.busy_wait().concerns(under_way) {
+        return attempt(&mut engine, Pace::Sleep { looked: Duration::ZERO });
     }
     let start = time::Instant::now();
-    let most = busy_wait.time(under_way).min(time.unwrap_or(Duration::MAX));
+    let looked = engine.busy_wait().time(under_way).min(most);
     let mut found = false;
-    while !found && start.elapsed() < most {
-        found = poll_until(fds, Some(Duration::ZERO))?;
+    while !found && start.elapsed() < looked {
+        found = attempt(&mut engine, Pace::Look)?;
         core::hint::spin_loop();
     }
     if !found {
-        found = poll_until(fds, time.map(|time| time.saturating_sub(most)))?;
+        found = attempt(&mut engine, Pace::Sleep { looked })?;
     }
     if found {
-        busy_wait.ended(start.elapsed());
+        engine.busy_wait().ended(start.elapsed());
     }
     Ok(found)
 }

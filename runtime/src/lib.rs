@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`Engine`] | one session, its connection and its sockets: connects, comes back, moves bytes |
 //! | [`Service`] | the same with disks, lines of requests and answers; never blocks |
-//! | [`Inbox`], [`one_shot`] | between the service and the application's threads or futures |
+//! | [`Inbox`], [`one_shot`], [`Spare`] | between the service and the application's threads or futures |
 //! | [`Error`], [`Options`], [`SessionStep`] ... | what users of every runtime meet |
 //!
 //! A runtime adds a [`Reactor`], which makes sockets its own, and a way to wait: for a thread that is `iscsi-runtime-std`, for a loop of
@@ -35,7 +35,7 @@ pub use busy_wait::BusyWait;
 pub use discovery::{BadRecord, Collector, DiscoveredTarget, Discovery, OwnedScope};
 pub use engine::{Engine, task_end};
 pub use error::{Error, IoError};
-pub use inbox::{Inbox, Wake};
+pub use inbox::{Ended, Inbox, Wake};
 pub use login::LoginFailure;
 pub use memory::{
     Data, Directed, Failed, Lend, Payload, check_command, check_request, run_of, run_of_mut,
@@ -47,10 +47,10 @@ pub use notice::Notice;
 pub use options::Options;
 pub use reactor::{Reactor, has_peer};
 pub use recovery::{GaveUp, SessionStep, Watch};
-pub use reply::{Receiver, Reply, Sender, one_shot};
+pub use reply::{OneShots, Receiver, Reply, Sender, one_shot};
 pub use scsi::{Completed, ScsiError};
 pub use service::{
-    CommandJob, DiskJob, End, Front, Job, Opened, OwnedCommand, Request, Service, Status, Threads,
-    Turn, Unit, UnitId,
+    CommandJob, DiskJob, End, Front, Job, Opened, OwnedCommand, Request, Service, Spare, Status,
+    Threads, Turn, Unit, UnitId,
 };
 pub use table::{Key, Table};

@@ -30,6 +30,7 @@ mod fuzz;
 mod interop;
 mod process;
 mod sim;
+mod target;
 mod toolchain;
 mod workspace;
 

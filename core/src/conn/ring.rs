@@ -282,6 +282,11 @@ impl Ring {
         self.shown = self.len;
     }
 
+    /// Bytes that were not sent.
+    pub(crate) const fn unsent(&self) -> u64 {
+        self.pending - self.sent as u64
+    }
+
     /// `n` bytes went out. `left` is called with the task of each PDU that is gone.
     pub(crate) fn transmitted(&mut self, mut n: usize, mut left: impl FnMut(u16)) {
         self.shown = 0;

@@ -101,6 +101,16 @@ impl Rx {
         if self.header_digest { BHS_LEN + DIGEST } else { BHS_LEN }
     }
 
+    /// Bytes of the header, data segment or trailer that are still to come.
+    const fn left(&self) -> usize {
+        match self.phase {
+            Phase::Held => 0,
+            Phase::Header => self.header_len().saturating_sub(self.got as usize),
+            Phase::Data => (self.segment - self.at) as usize,
+            Phase::Trailer => self.trailer_len.saturating_sub(self.got) as usize,
+        }
+    }
+
     pub(super) const fn is_held(&self) -> bool {
         matches!(self.phase, Phase::Held)
     }
@@ -186,8 +196,7 @@ impl Connection {
         let own = |len: usize| RecvPlan::Own { len: len as u32 };
         match rx.phase {
             Phase::Held => RecvPlan::Nothing,
-            Phase::Header => own(rx.header_len().saturating_sub(usize::from(rx.got))),
-            Phase::Trailer => own(usize::from(rx.trailer_len.saturating_sub(rx.got))),
+            Phase::Header | Phase::Trailer => own(rx.left()),
             Phase::Data => {
                 let left = rx.segment - rx.at;
                 match rx.place {
@@ -245,7 +254,8 @@ impl Connection {
         matches!(rx.phase, Phase::Header) && rx.segment as usize >= threshold
     }
 
-    /// `n` bytes were put where [`recv_space`](Self::recv_space) said.
+    /// `n` bytes were put where [`recv_space`](Self::recv_space) or [`recv_plan`](Self::recv_plan) said. More than they had room for count as
+    /// that.
     pub fn received(
         &mut self,
         n: usize,
@@ -253,8 +263,11 @@ impl Connection {
         buffers: &mut (impl Buffers + ?Sized),
         now: Instant,
     ) {
-        if self.core.state == ConnectionState::Closed || self.close_if_abandoned(session) || n == 0
-        {
+        if self.core.state == ConnectionState::Closed || self.close_if_abandoned(session) {
+            return;
+        }
+        let n = n.min(self.core.rx.left());
+        if n == 0 {
             return;
         }
         self.core.counters.bytes_received += n as u64;

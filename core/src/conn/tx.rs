@@ -102,8 +102,9 @@ impl Connection {
         self.core.ring.show();
     }
 
-    /// `n` bytes of what was shown went out; 0 if none could be sent.
+    /// `n` bytes of what was shown went out; 0 if none could be sent. More than there were count as that.
     pub fn transmitted(&mut self, n: usize, session: &mut Session) {
+        let n = n.min(self.core.ring.unsent() as usize);
         self.core.counters.bytes_sent += n as u64;
         self.core.ring.transmitted(n, |task| session.thawed(task));
         if self.core.ring.is_empty() {

@@ -1,14 +1,18 @@
 //! The one loop that moves bytes: every runtime is a [`Transport`] and a way to wait around [`pump`].
 
+#[cfg(feature = "alloc")]
+mod deadlines;
 mod join;
 mod recv_buf;
 #[cfg(feature = "std")]
 mod stream;
 
+#[cfg(feature = "alloc")]
+pub use deadlines::Deadlines;
 pub use join::{Joined, joined};
 pub use recv_buf::RecvBuf;
 #[cfg(feature = "std")]
-pub use stream::NonBlocking;
+pub use stream::{NonBlocking, SHORT_IS_ALL, now_or_later};
 
 use crate::Instant;
 use crate::buffers::Buffers;

@@ -87,6 +87,9 @@ impl RecvBuf {
 
 #[cfg(feature = "alloc")]
 impl RecvBuf {
+    /// The longest scratch that [`with_room`](Self::with_room) makes, in bytes: 256 KiB.
+    pub const MAX_ROOM: usize = 256 << 10;
+
     /// A 16 KiB scratch on the heap.
     ///
     /// ```
@@ -96,20 +99,20 @@ impl RecvBuf {
         Self::with_room(0)
     }
 
-    /// A scratch on the heap of `len` bytes, rounded up to 16, 32, 64, 128 or 256 KiB, which is the most.
+    /// A scratch on the heap of `len` bytes, rounded up to 16, 32, 64, 128 or 256 KiB, which is [the most](Self::MAX_ROOM).
     ///
     /// ```
     /// use iscsi_core::driver::RecvBuf;
     /// assert_eq!(RecvBuf::with_room(60_000).capacity(), 64 << 10);
-    /// assert_eq!(RecvBuf::with_room(usize::MAX).capacity(), 256 << 10);
+    /// assert_eq!(RecvBuf::with_room(usize::MAX).capacity(), RecvBuf::MAX_ROOM);
     /// ```
     pub fn with_room(len: usize) -> alloc::boxed::Box<Self> {
         use alloc::boxed::Box;
-        match len.min(0x4_0000).next_power_of_two() {
+        match len.min(Self::MAX_ROOM).next_power_of_two() {
             0x8000 => Box::new(RecvBuf::new([0; 32 << 10])),
             0x1_0000 => Box::new(RecvBuf::new([0; 64 << 10])),
             0x2_0000 => Box::new(RecvBuf::new([0; 128 << 10])),
-            0x4_0000 => Box::new(RecvBuf::new([0; 256 << 10])),
+            Self::MAX_ROOM => Box::new(RecvBuf::new([0; Self::MAX_ROOM])),
             _ => Box::new(RecvBuf::new([0; 16 << 10])),
         }
     }

@@ -22,8 +22,42 @@ use super::{RUNS, Transport, joined};
 #[derive(Debug)]
 pub struct NonBlocking<S, const EDGE_TRIGGERED: bool = false>(pub S);
 
-/// `WouldBlock` is no error, and an interrupted call is made again.
-fn now_or_later(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
+/// Whether a read or write of a TCP socket that does less than it could has met the end of what is possible now, and a poll at the edge tells what
+/// comes later, be it bytes, the end of the stream or room. With epoll and kqueue it does; what came with the edge itself, behind the bytes (an
+/// end, an error, an urgent mark), is not told again.
+///
+/// ```
+/// use iscsi_core::driver::SHORT_IS_ALL;
+/// /// Whether another read may find something without being told.
+/// fn goes_on(received: usize, room: usize) -> bool {
+///     received == room || received > 0 && !SHORT_IS_ALL
+/// }
+/// assert!(goes_on(512, 512) && !goes_on(0, 512));
+/// ```
+pub const SHORT_IS_ALL: bool = cfg!(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd"
+));
+
+/// Calls a non-blocking stream of std's traits as [`Transport`] wants it: `WouldBlock` is no error but `None`, and an interrupted call is made
+/// again.
+///
+/// ```
+/// use std::io::{ErrorKind, Read as _};
+/// use iscsi_core::driver::now_or_later;
+/// let (mut bytes, mut space) = (&b"abc"[..], [0; 8]);
+/// assert_eq!(now_or_later(|| bytes.read(&mut space))?, Some(3));
+/// assert_eq!(now_or_later(|| Err(ErrorKind::WouldBlock.into()))?, None);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// All other errors of the call.
+pub fn now_or_later(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
     loop {
         match call() {
             Ok(n) => return Ok(Some(n)),

@@ -472,6 +472,32 @@ fn what_was_named_stays_until_it_is_reported() {
 }
 
 #[test]
+fn more_than_there_was_room_for_counts_as_that() {
+    for digests in [Digests::NONE, Digests::CRC32C] {
+        let (mut pair, task, _) = half_a_read(digests);
+        let before = pair.connection.counters().bytes_received;
+        // A data segment, then its trailer or a header.
+        let rooms = if digests == Digests::NONE { [600, 48] } else { [600, 4] };
+        for room in &rooms {
+            let plan = pair.connection.recv_plan(&pair.session);
+            assert_eq!(plan.size(), *room, "{plan:?} of {task:?}");
+            let (session, lent) = (&mut pair.session, &mut pair.memory);
+            pair.connection.received(usize::MAX, session, lent, pair.now);
+        }
+        let received = pair.connection.counters().bytes_received - before;
+        assert_eq!(received, u64::from(rooms.iter().sum::<u32>()));
+    }
+    let config = Rig::config().build().unwrap();
+    let mut pair = Pair::new(Way::Plans, config, Limits::DEFAULT, usize::MAX, 1);
+    pair.submit(&[0x28; 10], Transfer::In(1000), &[]);
+    let before = pair.connection.counters().bytes_sent;
+    let shown = pair.planned(32).len();
+    pair.connection.transmitted(usize::MAX, &mut pair.session);
+    pair.connection.transmitted(usize::MAX, &mut pair.session);
+    assert_eq!(pair.connection.counters().bytes_sent - before, shown as u64);
+}
+
+#[test]
 fn a_closed_connection_plans_nothing() {
     let (mut pair, task, _) = half_a_read(Digests::NONE);
     pair.connection.closed(LostReason::Transport, &mut pair.session, pair.now);

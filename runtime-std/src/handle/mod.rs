@@ -12,8 +12,8 @@ use std::time::Instant;
 use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_core::{Command, TaskManagement};
 use iscsi_runtime::{
-    CommandJob, Completed, Error, Failed, Notice, OwnedCommand, Payload, Receiver, Request, Sender,
-    Service, Status, Step, Threads, Unit, check_command, one_shot,
+    Completed, Error, Failed, Job, Notice, OwnedCommand, Payload, Receiver, Reply as _, Request,
+    Sender, Service, Status, Step, Threads, Unit, check_command, one_shot,
 };
 
 use crate::client::Client;
@@ -108,9 +108,14 @@ impl Handle {
     ///
     /// Commands beyond the session's depth wait, in their order, with their memory.
     pub fn submit(&self, command: &Command<'_>, payload: Payload) -> Ticket<(Completed, Payload)> {
-        let (ticket, request) = prepare(command, payload);
-        self.0.0.inbox.push(request);
-        ticket
+        if let Err(error) = check_command(command, &payload) {
+            return Ticket::refused(error, payload);
+        }
+        let command = OwnedCommand::new(command);
+        Ticket(self.0.0.inbox.push_made(|spare| {
+            let (sender, receiver) = spare.command.one_shot();
+            (Request::Execute(command, Job::new(payload, sender)), receiver)
+        }))
     }
 
     /// Hands many commands to the driver at once, with one wake-up.
@@ -195,17 +200,12 @@ fn prepare(
     command: &Command<'_>,
     payload: Payload,
 ) -> (Ticket<(Completed, Payload)>, Option<Request<Threads>>) {
-    let refusal = check_command(command, &payload).err();
+    if let Err(error) = check_command(command, &payload) {
+        return (Ticket::refused(error, payload), None);
+    }
     let (sender, receiver) = one_shot();
-    let job = CommandJob::<Threads>::new(payload, sender);
-    let request = match refusal {
-        Some(error) => {
-            job.end(Err(error));
-            None
-        }
-        None => Some(Request::Execute(OwnedCommand::new(command), job)),
-    };
-    (Ticket(receiver), request)
+    let job = Job::new(payload, sender);
+    (Ticket(receiver), Some(Request::Execute(OwnedCommand::new(command), job)))
 }
 
 /// A command that was handed to a [`Handle`], or a request to a [`SharedDisk`]. Dropped, it lets go of the result; what was asked is
@@ -231,6 +231,13 @@ fn prepare(
 pub struct Ticket<T>(Receiver<Result<T, Failed>>);
 
 impl<T> Ticket<T> {
+    /// The end of what was not handed over.
+    fn refused(error: Error, payload: Payload) -> Self {
+        let (sender, receiver) = one_shot();
+        sender.send(Err(Failed { error, payload }));
+        Self(receiver)
+    }
+
     /// Whether [`wait`](Self::wait) would return at once.
     pub fn is_done(&self) -> bool {
         self.0.is_ready()

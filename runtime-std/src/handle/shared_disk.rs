@@ -4,9 +4,7 @@ use alloc::sync::Arc;
 
 use iscsi_core::Lun;
 use iscsi_disk::{Geometry, Identity, Request};
-use iscsi_runtime::{
-    DiskJob, Error, Failed, Payload, Request as Asked, Threads, UnitId, check_request, one_shot,
-};
+use iscsi_runtime::{Error, Failed, Job, Payload, Request as Asked, UnitId, check_request};
 
 use super::{Handle, Ticket};
 use crate::disk::Disk;
@@ -93,14 +91,13 @@ impl SharedDisk {
 
     /// Hands a request to the driver. Requests beyond the session's depth wait, with their memory.
     pub fn submit(&self, request: Request, payload: Payload) -> Ticket<Payload> {
-        let refusal = check_request(&request, &payload).err();
-        let (sender, receiver) = one_shot();
-        let job = DiskJob::<Threads>::new(payload, sender);
-        match refusal {
-            Some(error) => job.end(Err(error)),
-            None => self.handle.0.0.inbox.push([Asked::Disk(UnitId::FIRST, request, job)]),
+        if let Err(error) = check_request(&request, &payload) {
+            return Ticket::refused(error, payload);
         }
-        Ticket(receiver)
+        Ticket(self.handle.0.0.inbox.push_made(|spare| {
+            let (sender, receiver) = spare.disk.one_shot();
+            (Asked::Disk(UnitId::FIRST, request, Job::new(payload, sender)), receiver)
+        }))
     }
 
     /// Fills `data` from this offset in bytes.

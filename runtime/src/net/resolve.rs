@@ -36,7 +36,8 @@ pub trait Resolve: fmt::Debug + Send + Sync {
     fn resolve(&self, portal: &Portal, answer: Answer);
 }
 
-/// Asks the system's resolver, on a helper thread for each name: it may block for as long as it likes.
+/// Asks the system's resolver, on a helper thread for each name: it may block for as long as it likes. Whoever asks for a name that is being
+/// looked up waits for the same answer, so that a resolver that hangs costs one thread, however often a session tries.
 ///
 /// ```
 /// use iscsi_runtime::{Options, SystemResolver};
@@ -48,17 +49,69 @@ pub struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve(&self, portal: &Portal, answer: Answer) {
-        let (host, port) = (portal.host().to_owned(), portal.port());
-        let look_up = move || {
-            let found = (host.as_str(), port).to_socket_addrs();
-            answer.give(found.map(Iterator::collect));
-        };
-        // If there is no thread, the answer is dropped with it, which is an answer too.
-        let _ = thread::Builder::new().name("iscsi-resolve".into()).spawn(look_up);
+        static SYSTEM: Lookups = Lookups::new();
+        let name = (portal.host().to_owned(), portal.port());
+        let look_up = |(host, port): &Name| Ok((host.as_str(), *port).to_socket_addrs()?.collect());
+        SYSTEM.begin(name, answer, look_up);
     }
 }
 
 type Found = io::Result<Vec<SocketAddr>>;
+
+/// A host and a port.
+type Name = (String, u16);
+
+/// Names that are being looked up, each on a thread of its own, and everybody who waits for one.
+struct Lookups(Mutex<Vec<(Name, Vec<Answer>)>>);
+
+impl Lookups {
+    const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Name, Vec<Answer>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(
+        &'static self,
+        name: Name,
+        answer: Answer,
+        look_up: impl FnOnce(&Name) -> Found + Send + 'static,
+    ) {
+        let mut names = self.lock();
+        if let Some((_, waiting)) = names.iter_mut().find(|(other, _)| *other == name) {
+            let given_up: Vec<_> = waiting.extract_if(.., |answer| !answer.is_wanted()).collect();
+            waiting.push(answer);
+            drop(names);
+            // Dropped, they wake, and that runs code of others.
+            drop(given_up);
+            return;
+        }
+        names.push((name.clone(), vec![answer]));
+        drop(names);
+        let asked = name.clone();
+        let thread = move || self.end(&asked, look_up(&asked));
+        if let Err(error) = thread::Builder::new().name("iscsi-resolve".into()).spawn(thread) {
+            self.end(&name, Err(error));
+        }
+    }
+
+    /// Gives everybody who waits for the name its addresses.
+    fn end(&self, name: &Name, found: Found) {
+        let waiting = {
+            let mut names = self.lock();
+            let index = names.iter().position(|(other, _)| other == name);
+            index.map(|index| names.swap_remove(index).1).unwrap_or_default()
+        };
+        for answer in waiting {
+            answer.give(match &found {
+                Ok(addresses) => Ok(addresses.clone()),
+                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            });
+        }
+    }
+}
 
 /// Where the addresses of a host name are to be given.
 pub struct Answer {
@@ -82,6 +135,11 @@ impl Answer {
     pub fn give(self, found: io::Result<Vec<SocketAddr>>) {
         *lock(&self.slot) = Some(found);
         // Dropping it wakes whoever waits.
+    }
+
+    /// Whether the one who asked still waits.
+    fn is_wanted(&self) -> bool {
+        Arc::strong_count(&self.slot) > 1
     }
 }
 
@@ -201,6 +259,52 @@ mod tests {
     fn a_name_is_looked_up() {
         let found = ask("localhost:9", &SystemResolver).unwrap();
         assert!(found.iter().all(|a| a.ip().is_loopback() && a.port() == 9), "{found:?}");
+    }
+
+    #[test]
+    fn a_name_that_hangs_has_one_thread() {
+        use std::sync::mpsc;
+
+        static LOOKUPS: Lookups = Lookups::new();
+        let name = || ("host.example".to_owned(), 3260);
+        let (hang, hangs) = mpsc::channel::<Found>();
+        let (awake, woken) = mpsc::channel();
+        let awake = Arc::new(Mutex::new(awake));
+        let ask = |name, look_up: Box<dyn FnOnce(&Name) -> Found + Send>| {
+            let (slot, awake) = (Arc::default(), awake.clone());
+            let resolving = Resolving(Arc::clone(&slot));
+            let wake = Box::new(move || awake.lock().unwrap().send(()).unwrap_or_default());
+            LOOKUPS.begin(name, Answer { slot, wake }, look_up);
+            resolving
+        };
+        let wait = || woken.recv_timeout(core::time::Duration::from_secs(60)).unwrap();
+
+        let first = ask(name(), Box::new(move |_| hangs.recv().unwrap()));
+        // Attempts that give up, and are forgotten.
+        for _ in 0..1_000 {
+            drop(ask(name(), Box::new(|_| unreachable!("it is being looked up"))));
+        }
+        assert!(LOOKUPS.lock()[0].1.len() <= 2);
+        let last = ask(name(), Box::new(|_| unreachable!("it is being looked up")));
+        let other = ask(("other.example".into(), 1), Box::new(|_| Ok(addresses(&["[::1]:1"]))));
+        while !other.is_done() {
+            wait();
+        }
+        assert_eq!(other.take().unwrap().unwrap(), addresses(&["[::1]:1"]));
+        assert!(!first.is_done() && !last.is_done());
+        hang.send(Ok(addresses(&["1.1.1.1:1"]))).unwrap();
+        while !first.is_done() || !last.is_done() {
+            wait();
+        }
+        for resolving in [first, last] {
+            assert_eq!(resolving.take().unwrap().unwrap(), addresses(&["1.1.1.1:1"]));
+        }
+        // What comes later is looked up anew.
+        let again = ask(name(), Box::new(|_| Err(io::ErrorKind::NotFound.into())));
+        while !again.is_done() {
+            wait();
+        }
+        assert_eq!(again.take().unwrap().unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

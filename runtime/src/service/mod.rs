@@ -21,7 +21,9 @@ use crate::notice::Notice;
 use crate::reactor::Reactor;
 use crate::reply::Reply as _;
 use crate::table::Table;
-pub use request::{CommandJob, DiskJob, End, Front, Job, Opened, OwnedCommand, Request, Threads};
+pub use request::{
+    CommandJob, DiskJob, End, Front, Job, Opened, OwnedCommand, Request, Spare, Threads,
+};
 use unit::{DrivenUnit, News};
 pub use unit::{Unit, UnitId};
 

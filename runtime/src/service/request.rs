@@ -10,7 +10,7 @@ use super::{Status, UnitId};
 use crate::discovery::{Discovery, OwnedScope};
 use crate::error::Error;
 use crate::memory::{Failed, Lend, Payload};
-use crate::reply::{Reply, Sender};
+use crate::reply::{OneShots, Reply, Sender};
 use crate::scsi::Completed;
 
 /// A command that owns its CDB.
@@ -94,6 +94,36 @@ impl<P: Lend + Default> Front for Threads<P> {
     type Ping = Sender<Result<Duration, Error>>;
     type Discovery = Sender<Result<Discovery, Error>>;
     type Status = Sender<Status>;
+}
+
+/// Channels for the answers to what is asked for often: commands and requests to a disk. `P` is the memory.
+///
+/// ```
+/// use iscsi_runtime::{DiskJob, Payload, Spare, Threads};
+/// let mut spare = Spare::<Payload>::new();
+/// let (sender, receiver) = spare.disk.one_shot();
+/// drop(DiskJob::<Threads>::new(Payload::In(vec![0; 512]), sender));
+/// assert!(receiver.wait().unwrap().is_err());
+/// ```
+#[derive(Debug)]
+pub struct Spare<P = Payload> {
+    /// Of commands.
+    pub command: OneShots<Result<(Completed, P), Failed<P>>>,
+    /// Of requests to a disk.
+    pub disk: OneShots<Result<P, Failed<P>>>,
+}
+
+impl<P> Spare<P> {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self { command: OneShots::new(), disk: OneShots::new() }
+    }
+}
+
+impl<P> Default for Spare<P> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A disk that was opened on a session.

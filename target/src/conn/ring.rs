@@ -223,6 +223,11 @@ impl Ring {
         gather.len
     }
 
+    /// Bytes that were not sent.
+    pub(crate) const fn unsent(&self) -> usize {
+        self.bytes - self.sent as usize
+    }
+
     /// `n` bytes went out. Pages of PDUs that are gone are given back.
     pub(crate) fn transmitted(&mut self, mut n: usize, pages: &mut Pages) {
         while self.len > 0 {

@@ -296,7 +296,7 @@ impl TargetConnection {
         }
     }
 
-    /// `n` bytes were put where [`recv_space`](Self::recv_space) said.
+    /// `n` bytes were put where [`recv_space`](Self::recv_space) said. More than there was room for count as that.
     pub fn received(&mut self, n: usize, target: &mut Target<'_>, now: Instant) {
         // More than there was room for cannot have been put there.
         let n = n.min(self.recv_space(target).len());

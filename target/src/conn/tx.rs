@@ -73,10 +73,11 @@ impl TargetConnection {
         self.core.ring.view(&self.core.bounce, target.units, out)
     }
 
-    /// `n` bytes of what was shown went out.
+    /// `n` bytes of what was shown went out. More than there were count as that.
     pub fn transmitted(&mut self, n: usize) {
-        self.core.counters.bytes_sent += n as u64;
         let core = &mut self.core;
+        let n = n.min(core.ring.unsent());
+        core.counters.bytes_sent += n as u64;
         core.ring.transmitted(n, &mut core.bounce_pages);
     }
 

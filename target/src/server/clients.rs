@@ -6,12 +6,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::vec::Vec;
 
+use iscsi_core::driver::Deadlines;
 use iscsi_core::{Instant, Wants};
 use mio::event::Event;
 use mio::{Registry, Token};
 
 use super::socket::Socket;
-use super::timers::Timers;
 use crate::conn::TargetConnection;
 use crate::driver::{RecvBuf, pump};
 use crate::target::Target;
@@ -87,7 +87,7 @@ pub(super) struct Clients {
     free: Vec<usize>,
     /// Whoever is in it is there once, and is there still.
     ready: VecDeque<usize>,
-    timers: Timers,
+    deadlines: Deadlines,
     /// Scratches that no connection needs at the moment; one as a rule.
     spare: Vec<Box<RecvBuf>>,
 }
@@ -116,12 +116,12 @@ impl Clients {
         if let Some(slot) = self.slots.get_mut(index) {
             *slot = Some(client);
         }
-        self.timers.set(index, deadline);
+        self.deadlines.set(index, deadline);
     }
 
     /// The next deadline; now, if someone has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        if self.ready.is_empty() { self.timers.next() } else { Some(Instant::ZERO) }
+        if self.ready.is_empty() { self.deadlines.next() } else { Some(Instant::ZERO) }
     }
 
     /// Takes note of what the poll has told of a socket.
@@ -135,7 +135,7 @@ impl Clients {
 
     /// Whose deadline has come has something to do.
     pub(super) fn wake_due(&mut self, now: Instant) {
-        while let Some(index) = self.timers.take_due(now) {
+        while let Some(index) = self.deadlines.take_due(now) {
             self.wake(index);
         }
     }
@@ -181,7 +181,7 @@ impl Clients {
                 scratch.clear();
                 *slot = None;
                 self.free.push(index);
-                self.timers.set(index, None);
+                self.deadlines.set(index, None);
             } else if !scratch.is_empty() {
                 client.scratch = Some(scratch);
                 self.await_next(index, served);
@@ -199,7 +199,7 @@ impl Clients {
     fn await_next(&mut self, index: usize, served: io::Result<Wants>) {
         // An error closes the connection.
         let Ok(wants) = served else { return };
-        self.timers.set(index, wants.deadline);
+        self.deadlines.set(index, wants.deadline);
         if wants.again {
             self.wake(index);
         }

@@ -4,7 +4,6 @@ mod clients;
 mod event_loop;
 mod look;
 mod socket;
-mod timers;
 
 use std::boxed::Box;
 use std::collections::VecDeque;

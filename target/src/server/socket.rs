@@ -5,25 +5,16 @@
 //! the end of the stream or room, is a new edge (epoll(7)). Only what came with the edge itself, behind the bytes, is not told again:
 //! then the socket is read until it says that there is nothing more. So a batch of requests costs one wait, one read and one write.
 
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
 
+use iscsi_core::driver::{SHORT_IS_ALL, now_or_later};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use crate::conn::TargetConnection;
 use crate::driver::Transport;
-
-/// Whether a call that does less than it could has met the end of what is possible now, and whether the system tells what comes later.
-const SHORT_IS_ALL: bool = cfg!(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "macos",
-    target_os = "freebsd",
-    target_os = "netbsd",
-    target_os = "openbsd"
-));
 
 /// A read stops at an urgent mark: it is short although more is there.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -110,19 +101,7 @@ impl Socket {
             *slice = IoSlice::new(run);
             len += 1;
         }
-        retry(|| self.stream.write_vectored(&slices[..len]))
-    }
-}
-
-/// `WouldBlock` is no error and an interrupted call is made again.
-fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
-    loop {
-        match call() {
-            Ok(n) => return Ok(Some(n)),
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(None),
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
+        now_or_later(|| self.stream.write_vectored(&slices[..len]))
     }
 }
 
@@ -139,7 +118,7 @@ impl Transport for Socket {
         let runs = runs.get(..TargetConnection::MAX_RUNS).unwrap_or(runs);
         let bytes: usize = runs.iter().map(|run| run.len()).sum();
         let sent = match runs {
-            [run] => retry(|| self.stream.write(run)),
+            [run] => now_or_later(|| self.stream.write(run)),
             _ if runs.len() <= FEW => self.gather::<FEW>(runs),
             _ => self.gather::<{ TargetConnection::MAX_RUNS }>(runs),
         }?;
@@ -154,10 +133,10 @@ impl Transport for Socket {
         let [first, second] = space;
         let room = first.len() + second.len();
         let received = if first.is_empty() {
-            retry(|| self.stream.read(second))?
+            now_or_later(|| self.stream.read(second))?
         } else {
             let mut slices = [IoSliceMut::new(first), IoSliceMut::new(second)];
-            retry(|| self.stream.read_vectored(&mut slices))?
+            now_or_later(|| self.stream.read_vectored(&mut slices))?
         };
         match received {
             Some(n) if n > 0 => self.readable = n == room || self.behind || !SHORT_IS_ALL,

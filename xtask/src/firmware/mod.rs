@@ -135,7 +135,11 @@ pub(crate) fn check(workspace: &Workspace) -> Result<Outcome, Failure> {
     if !emulator::is_installed() {
         return missing(format!("built, but not run: there is no {}", emulator::PROGRAM));
     }
-    run_cargo(workspace, &["build", "--package", "iscsi-target", "--bin", peer::PROGRAM], &[])?;
+    run_cargo(
+        workspace,
+        &["build", "--package", "iscsi-target", "--bin", crate::target::PROGRAM],
+        &[],
+    )?;
     let files = Files::write(workspace)?;
     let complaints: Vec<String> =
         CASES.iter().filter_map(|case| complain(case, workspace, &files)).collect();

@@ -1,21 +1,16 @@
 //! What the firmware finds at the portal that it is told.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use super::{Files, USER};
 use crate::process::Failure;
+use crate::target::{PROGRAM, TargetProcess};
 use crate::workspace::Workspace;
 
-pub(crate) const PROGRAM: &str = "iscsi-target";
-
-/// For the target to say where it listens.
-const START: Duration = Duration::from_secs(30);
 /// For what a peer waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -26,7 +21,7 @@ const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 #[derive(Debug)]
 pub(crate) struct Peer {
     port: u16,
-    target: Option<Child>,
+    _target: Option<TargetProcess>,
     _listener: Option<TcpListener>,
 }
 
@@ -37,35 +32,29 @@ impl Peer {
         files: &Files,
         disk: &Path,
     ) -> Result<Self, Failure> {
-        let mut command = Command::new(workspace.target_directory.join("debug").join(PROGRAM));
-        command
-            .args(["--listen", "127.0.0.1:0", "--read-only", "--chap", USER])
-            .args(["--header-digest", "required", "--data-digest", "required"])
-            .arg("--secret-file")
-            .arg(&files.secret)
-            .arg("--file")
-            .arg(disk)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
-        let child = command
-            .spawn()
-            .map_err(|error| Failure::new(format!("{PROGRAM} did not start: {error}")))?;
-        // From here on it is ended with the value.
-        let mut peer = Self { port: 0, target: Some(child), _listener: None };
-        peer.port = peer.read_port()?;
-        Ok(peer)
+        let program = workspace.target_directory.join("debug").join(PROGRAM);
+        let target = TargetProcess::start(&program, |command| {
+            command
+                .args(["--read-only", "--chap", USER])
+                .args(["--header-digest", "required", "--data-digest", "required"])
+                .arg("--secret-file")
+                .arg(&files.secret)
+                .arg("--file")
+                .arg(disk);
+        })?;
+        Ok(Self { port: target.port(), _target: Some(target), _listener: None })
     }
 
     /// A port where nobody listens.
     pub(crate) fn nobody() -> Result<Self, Failure> {
         let listener = listen()?;
-        Ok(Self { port: port(&listener)?, target: None, _listener: None })
+        Ok(Self { port: port(&listener)?, _target: None, _listener: None })
     }
 
     /// Takes connections and says nothing.
     pub(crate) fn silent() -> Result<Self, Failure> {
         let listener = listen()?;
-        Ok(Self { port: port(&listener)?, target: None, _listener: Some(listener) })
+        Ok(Self { port: port(&listener)?, _target: None, _listener: Some(listener) })
     }
 
     /// Takes one connection, waits for the first PDU, and closes it.
@@ -74,7 +63,7 @@ impl Peer {
         let port = port(&listener)?;
         // Nobody waits for the thread: the connection tells how it went.
         thread::spawn(move || listener.accept().map(|(stream, _)| read_pdu(stream)));
-        Ok(Self { port, target: None, _listener: None })
+        Ok(Self { port, _target: None, _listener: None })
     }
 
     /// Takes one connection, waits for a byte, and answers with one.
@@ -88,7 +77,7 @@ impl Peer {
                 stream.write_all(&[byte])
             })
         });
-        Ok(Self { port, target: None, _listener: None })
+        Ok(Self { port, _target: None, _listener: None })
     }
 
     /// The same, but the first connection is closed once so many bytes have come from it.
@@ -104,38 +93,6 @@ impl Peer {
     pub(crate) fn seen_from_inside(&self) -> String {
         format!("{HOST}:{}", self.port)
     }
-
-    /// From the one line that the target prints.
-    fn read_port(&mut self) -> Result<u16, Failure> {
-        let stdout = self.target.as_mut().and_then(|child| child.stdout.take());
-        let stdout = stdout.ok_or_else(|| Failure::new("the target has no output"))?;
-        let (sender, receiver) = mpsc::channel();
-        thread::spawn(move || {
-            let mut line = String::new();
-            // Without a line, or without anybody who waits for it, the receiver's side says what is wrong.
-            let _ = BufReader::new(stdout).read_line(&mut line).map(|_| sender.send(line));
-        });
-        let line = receiver.recv_timeout(START).unwrap_or_default();
-        parse_port(&line).ok_or_else(|| {
-            Failure::new(format!("{PROGRAM} did not say where it listens: {}", line.trim_end()))
-        })
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.target {
-            // It may have ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// `listening on 127.0.0.1:PORT, target NAME`
-fn parse_port(line: &str) -> Option<u16> {
-    let (address, _) = line.strip_prefix("listening on ")?.split_once(',')?;
-    address.rsplit_once(':')?.1.parse().ok()
 }
 
 fn listen() -> Result<TcpListener, Failure> {
@@ -170,17 +127,4 @@ fn read_pdu(mut stream: TcpStream) -> io::Result<()> {
     let len = u32::from_be_bytes([0, header[5], header[6], header[7]]);
     let mut data = vec![0; len.next_multiple_of(4) as usize];
     stream.read_exact(&mut data)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_port_is_found() {
-        assert_eq!(parse_port("listening on 127.0.0.1:4711, target iqn.x\n"), Some(4711));
-        for line in ["", "listening", "listening on 127.0.0.1, target", "on 127.0.0.1:1, target"] {
-            assert_eq!(parse_port(line), None, "{line}");
-        }
-    }
 }
