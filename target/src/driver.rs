@@ -153,11 +153,34 @@ impl Turn {
                 // Not drained: when input may go on, nothing announces the bytes that are there.
                 return Ok(false);
             }
+            let forgotten = connection.discard_len(target);
+            if forgotten >= DIRECT && scratch.capacity() > 0 {
+                let received = transport.discard(scratch.space(forgotten))?;
+                self.received += received.unwrap_or(0);
+                match received {
+                    None => return Ok(true),
+                    Some(0) => {
+                        connection.received_eof(target);
+                        return Ok(true);
+                    }
+                    Some(n) => {
+                        let before = connection.counters().pdus_received;
+                        connection.discarded(n, target, now);
+                        if connection.counters().pdus_received != before {
+                            self.pdus -= 1;
+                        }
+                        continue;
+                    }
+                }
+            }
             let direct = connection.direct_len(target) >= DIRECT || scratch.capacity() == 0;
             // Large data segments come in rows. Without need, nothing of the next one is read before its header was seen.
-            let large = direct || connection.expected_direct_len(target) >= DIRECT;
-            let behind = if large { BEHIND } else { usize::MAX };
-            let scratch_space = scratch.space(behind);
+            let most = match connection.left_of_large(DIRECT, target) {
+                _ if direct => BEHIND,
+                Some(left) => left + BEHIND,
+                None => usize::MAX,
+            };
+            let scratch_space = scratch.space(most);
             let mut offered = scratch_space.len();
             let received = if direct {
                 let place = connection.recv_space(target);

@@ -16,7 +16,7 @@ use iscsi_scsi::block::{Read10, Write10};
 use iscsi_scsi::primary::TestUnitReady;
 use iscsi_scsi::{Cdb, Direction};
 use iscsi_target::server::{Server, ServerEvent, ServerHandle};
-use iscsi_target::{Disk, DiskError, EndReason, FileDisk, Quirks, RamDisk, TargetConfig};
+use iscsi_target::{Disk, DiskError, EndReason, FileDisk, NullDisk, Quirks, RamDisk, TargetConfig};
 use support::{INITIATOR, Received, TARGET, pattern};
 
 /// A blocking initiator.
@@ -174,6 +174,22 @@ fn many_sessions_share_a_disk() {
     }
     let mut initiator = Initiator::logged_in(address, 99);
     assert!(initiator.read(700, 100) == pattern(100 * 512, 19 * 8 + 7));
+    handle.stop().unwrap();
+}
+
+#[test]
+fn large_writes_are_forgotten_without_harm_to_what_is_between() {
+    let config = TargetConfig::new(IscsiName::new(TARGET).unwrap());
+    let mut server = Server::bind("127.0.0.1:0", config).unwrap();
+    server.add_disk(NullDisk::new(1 << 30));
+    let handle = server.spawn().unwrap();
+    let mut initiator = Initiator::logged_in(handle.addr(), 1);
+    let data = pattern(1 << 18, 1);
+    for blocks in [512, 64, 1, 200, 511, 65, 512] {
+        assert_eq!(initiator.write(7, &data[..blocks * 512]), ScsiStatus::Good);
+        assert!(initiator.read(7, blocks as u16).iter().all(|byte| *byte == 0));
+    }
+    initiator.logout();
     handle.stop().unwrap();
 }
 

@@ -61,6 +61,15 @@ pub trait Transport {
     /// # Errors
     /// The connection is broken; it will not be used again.
     fn recv(&mut self, space: [&mut [u8]; 2]) -> Result<Option<usize>, Self::Error>;
+
+    /// Receives at most as many bytes as fit into `space`, whose values nobody needs; what is in `space` afterwards means nothing. A transport that
+    /// can drop bytes without a copy does (tcp(7), `MSG_TRUNC`).
+    ///
+    /// # Errors
+    /// Those of [`recv`](Self::recv).
+    fn discard(&mut self, space: &mut [u8]) -> Result<Option<usize>, Self::Error> {
+        self.recv([&mut [], space])
+    }
 }
 
 /// From this length on a data segment is read straight into its place; below, one more copy is cheaper than one more call.

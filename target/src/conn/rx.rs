@@ -286,14 +286,53 @@ impl TargetConnection {
         }
     }
 
-    /// The same for the PDU that comes next, if it is like the one before.
+    /// How many bytes are still to come of a data segment of at least `threshold` bytes that better goes past a scratch; zero in front of a PDU that
+    /// is probably like such a one before. `None` for everything else.
     #[inline]
-    pub(crate) fn expected_direct_len(&self, target: &mut Target<'_>) -> usize {
+    pub(crate) fn left_of_large(&self, threshold: usize, target: &mut Target<'_>) -> Option<usize> {
+        let rx = &self.core.rx;
+        let (placement, left) = match rx.phase {
+            Phase::Header => (&rx.before, 0),
+            Phase::Data => (&rx.placement, rx.segment - rx.at),
+            Phase::Trailer => (&rx.placement, 0),
+            Phase::Ahs | Phase::HeaderDigest | Phase::Held => return None,
+        };
+        let len = self.forgotten_len(placement, target).max(placement.direct_len(0, target));
+        (len >= threshold).then_some(left as usize)
+    }
+
+    /// How many of the bytes that come next nobody needs: the rest of a data segment without a digest for a disk that
+    /// [is forgetful](crate::Disk::is_forgetful).
+    #[inline]
+    pub fn discard_len(&self, target: &Target<'_>) -> usize {
         let rx = &self.core.rx;
         match rx.phase {
-            Phase::Header => rx.before.direct_len(0, target),
+            Phase::Data if !rx.discard && rx.segment <= rx.placement.room => {
+                self.forgotten_len(&rx.placement, target).saturating_sub(rx.at as usize)
+            }
             _ => 0,
         }
+    }
+
+    /// How many bytes of a data segment with this placement nobody needs.
+    fn forgotten_len(&self, placement: &Placement, target: &Target<'_>) -> usize {
+        let rx = &self.core.rx;
+        let Place::Disk { unit, .. } = placement.place else { return 0 };
+        let unit = target.units.get(usize::from(unit));
+        let forgets = rx.data_digest == DigestKind::None
+            && unit.is_some_and(|unit| unit.disk().is_forgetful());
+        if forgets { placement.room as usize } else { 0 }
+    }
+
+    /// `n` bytes came that nobody needs, of at most [`discard_len`](Self::discard_len); more count as that.
+    pub fn discarded(&mut self, n: usize, target: &mut Target<'_>, now: Instant) {
+        let n = n.min(self.discard_len(target));
+        if self.core.state == State::Closed || n == 0 {
+            return;
+        }
+        self.core.counters.bytes_received += n as u64;
+        self.data_received(n, target, now);
+        self.heard(now);
     }
 
     /// `n` bytes were put where [`recv_space`](Self::recv_space) said. More than there was room for count as that.

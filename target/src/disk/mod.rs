@@ -78,6 +78,11 @@ pub trait Disk {
         false
     }
 
+    /// Whether what is written is forgotten, and [`write`](Self::write) always well: then large writes need not even be read from the network.
+    fn is_forgetful(&self) -> bool {
+        false
+    }
+
     /// The place of the bytes at `at`, to be overwritten: 1 to `max` of them, or `None` if the disk is not in memory.
     fn lend_mut(&mut self, at: u64, max: usize) -> Option<&mut [u8]> {
         let _ = (at, max);

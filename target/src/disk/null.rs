@@ -56,6 +56,10 @@ impl Disk for NullDisk {
         true
     }
 
+    fn is_forgetful(&self) -> bool {
+        true
+    }
+
     fn read(&mut self, _at: u64, into: &mut [u8]) -> Result<(), DiskError> {
         into.fill(0);
         Ok(())

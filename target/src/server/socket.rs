@@ -103,6 +103,15 @@ impl Socket {
         }
         now_or_later(|| self.stream.write_vectored(&slices[..len]))
     }
+
+    /// A read of at most `room` bytes took these.
+    fn took(&mut self, received: Option<usize>, room: usize) -> Option<usize> {
+        match received {
+            Some(n) if n > 0 => self.readable = n == room || self.behind || !SHORT_IS_ALL,
+            _ => (self.readable, self.behind) = (false, false),
+        }
+        received
+    }
 }
 
 impl Transport for Socket {
@@ -138,10 +147,19 @@ impl Transport for Socket {
             let mut slices = [IoSliceMut::new(first), IoSliceMut::new(second)];
             now_or_later(|| self.stream.read_vectored(&mut slices))?
         };
-        match received {
-            Some(n) if n > 0 => self.readable = n == room || self.behind || !SHORT_IS_ALL,
-            _ => (self.readable, self.behind) = (false, false),
+        Ok(self.took(received, room))
+    }
+
+    /// Bytes are dropped in the system, which saves their copies.
+    #[cfg(target_os = "linux")]
+    fn discard(&mut self, space: &mut [u8]) -> io::Result<Option<usize>> {
+        use rustix::net::{RecvFlags, recv};
+        if !self.readable {
+            return Ok(None);
         }
-        Ok(received)
+        let room = space.len();
+        let call = || Ok(recv(&self.stream, &mut *space, RecvFlags::TRUNC)?.0);
+        let received = now_or_later(call)?;
+        Ok(self.took(received, room))
     }
 }
