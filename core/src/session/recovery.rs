@@ -309,6 +309,7 @@ impl Session {
         let bits = self.core.tag_bits;
         let slot = &mut self.slots[index];
         fill(slot, command)?;
+        // What it verifies is the device at this connection.
         slot.on_loss = OnLoss::Report;
         slot.itt = tag(&mut slot.tag_generation, u32::from(index), bits);
         self.core.queue.push_front(&mut self.slots, index);
@@ -570,8 +571,7 @@ impl Session {
 
     fn may_reissue(&self, index: u16, reason: LostReason) -> bool {
         let slot = &self.slots[index];
-        usize::from(index) < self.slots.capacity()
-            && slot.on_loss == OnLoss::Reissue
+        slot.on_loss == OnLoss::Reissue
             && !slot.revoked
             && slot.reissues < self.core.config.recovery().reissues
             // Memory that was not lent will not be lent next time either.
