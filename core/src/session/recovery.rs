@@ -623,6 +623,16 @@ fn is_final(reason: LostReason) -> bool {
 mod tests {
     use super::*;
 
+    /// The numbers that Marsaglia's xorshift with 13, 17 and 5 gives after 1.
+    #[test]
+    fn jitter_comes_from_a_generator_that_is_known() {
+        let mut recovering = Recovering::IDLE;
+        for expected in [270_369, 67_634_689, 2_647_435_461, 307_599_695] {
+            recovering.jittered(ALONE);
+            assert_eq!(recovering.random, expected);
+        }
+    }
+
     #[test]
     fn jitter_takes_off_up_to_one_half() {
         let mut recovering = Recovering::IDLE;
