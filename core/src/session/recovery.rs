@@ -293,7 +293,7 @@ impl Session {
     /// [`SessionState::Verifying`], in which nothing else is sent.
     ///
     /// # Errors
-    /// [`SubmitError::WrongState`] in other states, [`SubmitError::NoFreeTask`] if both slots are in use.
+    /// [`SubmitError::WrongState`] in other states, [`SubmitError::NoFreeTask`] if both slots are in use, [`SubmitError::CdbLength`].
     pub fn submit_verification(
         &mut self,
         command: &Command<'_>,

@@ -439,6 +439,23 @@ fn a_verification_that_waits_to_be_sent() {
 }
 
 #[test]
+fn a_command_that_verifies_has_a_cdb_like_any_other() {
+    let mut rig = logged_in(Recovery::FOREVER);
+    cut(&mut rig);
+    rig.advance(2 * SECOND);
+    let now = rig.clock.now();
+    let mut submit = |len| {
+        let cdb = vec![0; len];
+        let command = Command::new(Lun::ZERO, &cdb, Transfer::None);
+        rig.driver.session.submit_verification(&command, now).map(|_| ())
+    };
+    for len in [0, 261] {
+        assert_eq!(submit(len), Err(SubmitError::CdbLength));
+    }
+    assert_eq!((submit(1), submit(260)), (Ok(()), Ok(())), "both slots are free");
+}
+
+#[test]
 fn nobody_verifies() {
     let mut rig = logged_in(Recovery::lasting(70 * SECOND));
     let task = read(&mut rig, 1, OnLoss::Reissue);
