@@ -268,6 +268,12 @@ fn a_discovery_session_is_not_pinged() {
     rig.advance(Duration::from_secs(60));
     assert_eq!(rig.state(), SessionState::LoggedIn);
     assert!(rig.target.inbox.is_empty());
+    // Not even if the application asks for it.
+    let (connection, session) = rig.driver.ask();
+    connection.ping(session);
+    assert!(!connection.is_pinging());
+    rig.run();
+    assert!(rig.target.inbox.is_empty());
 }
 
 #[test]
