@@ -442,17 +442,21 @@ fn w_05_immediate_data_before_more_of_the_burst_are_whole_words() {
 #[test]
 fn r2ts_of_a_task_end_with_it() {
     let (mut rig, task, command) = writing(4096, Limits::DEFAULT);
-    let r2t = rig.target.r2t(&command, 0, 0, 512);
+    let r2t = rig.target.r2t(&command, 0, 1024, 512);
     rig.target.send(r2t, &[]);
     let response = rig.target.response(&command, Completion::GOOD);
     rig.send(response, &[]);
     assert!(rig.end(task).is_some());
-    rig.target.inbox.clear();
-    let next = rig.submit(&Command::new(Lun::ZERO, &[0x2a; 10], Transfer::Out(512)), &[1; 512]);
+    assert!(rig.target.inbox.is_empty());
+    let next = Command::new(Lun::ZERO, &[0x2a; 10], Transfer::Out(2048));
+    let next = rig.submit(&next, &bytes(2048));
     assert_eq!(next.index(), task.index());
     rig.run();
-    rig.target.expect_command();
+    let (command, _) = rig.target.expect_command();
     assert!(rig.target.inbox.is_empty());
+    let r2t = rig.target.r2t(&command, 0, 0, 2048);
+    rig.send(r2t, &[]);
+    assert_eq!(answers(&mut rig), [(0x7000, 0, 2048, 0, true)]);
 }
 
 #[test]
