@@ -3,11 +3,12 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use iscsi_core::text::SessionType;
 use iscsi_core::url::IscsiUrl;
 use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_core::{
     Command, Config, Counters, DiscoveryScope, IscsiName, Negotiated, NoBuffers, Portal, Session,
-    SessionState, TaskManagement, Trace,
+    SessionState, SubmitError, TaskManagement, Trace,
 };
 use iscsi_runtime::{
     Completed, Data, Discovery, Error, Lend, Notice, Options, check_command, task_end,
@@ -157,9 +158,13 @@ impl Client {
     /// Any PDU from the target counts as a sign of life.
     ///
     /// # Errors
-    /// What ended the session, at the latest after the configured time for pings.
+    /// What ended the session, at the latest after the configured time for pings; [`SubmitError::DiscoverySession`] in a discovery session,
+    /// which has no pings.
     pub fn ping(&mut self) -> Result<Duration, Error> {
         self.require_open()?;
+        if self.engine.session.config().session_type() == SessionType::Discovery {
+            return Err(Error::Submit(SubmitError::DiscoverySession));
+        }
         let start = self.engine.now();
         let before = self.counters().pdus_received;
         let login = self.engine.session.counters().logins;
@@ -212,9 +217,7 @@ impl Client {
     fn require_open(&self) -> Result<(), Error> {
         match self.state() {
             SessionState::Failed(reason) => Err(self.engine.failure(reason)),
-            SessionState::Idle | SessionState::Closed => {
-                Err(Error::Submit(iscsi_core::SubmitError::NotOpen))
-            }
+            SessionState::Idle | SessionState::Closed => Err(Error::Submit(SubmitError::NotOpen)),
             _ => Ok(()),
         }
     }

@@ -12,12 +12,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use iscsi_core::config::Timeouts;
+use iscsi_core::config::{SecurityStart, Timeouts};
 use iscsi_core::wire::{
     AsyncEvent, AsyncMessage, BHS_LEN, Completion, InitiatorPdu, LoginStatus, ScsiResponse,
     ScsiResponseCode,
 };
-use iscsi_core::{Command, Direction, LostReason, Lun, Portal, SessionState, Timer, Transfer};
+use iscsi_core::{
+    Command, Config, Direction, IscsiName, LostReason, Lun, Portal, SessionState, SubmitError,
+    Timer, Transfer,
+};
 use iscsi_runtime_std::{
     Client, Data, Error, Handle, LoginFailure, Options, Payload, Step, TcpOptions,
 };
@@ -218,6 +221,20 @@ fn a_ping_that_is_not_answered() {
     let mut client = connect(&server).unwrap();
     let error = within(300, || client.ping());
     assert_eq!(error.timer(), Some(Timer::NopOut), "{error}");
+}
+
+/// RFC 7143 section 4.3: NOP-Out is not legal there.
+#[test]
+fn a_discovery_session_has_no_pings() {
+    let server = Server::once(|mut peer| {
+        peer.log_in()?;
+        peer.be_silent()
+    });
+    let name = IscsiName::new("iqn.2001-04.com.example:host").unwrap();
+    let config = Config::discovery(name).security_start(SecurityStart::Skip).build().unwrap();
+    let mut client = Client::connect(config, server.portal()).unwrap();
+    let error = within(0, || client.ping());
+    assert!(matches!(error, Error::Submit(SubmitError::DiscoverySession)), "{error}");
 }
 
 #[test]

@@ -26,11 +26,7 @@ impl Connection {
     /// Something arrived: the next ping is a whole interval away.
     #[inline]
     pub(super) fn heard(&mut self, session: &Session, now: Instant) {
-        // In a discovery session only text and logout are legal (RFC 7143 section 4.3).
-        if self.core.state == ConnectionState::FullFeature
-            && self.core.ping == Ping::Idle
-            && session.config().session_type() == SessionType::Normal
-        {
+        if self.may_ping(session) {
             self.core.timers.idle = session.config().timeouts().nop_interval.map(|i| now + i);
         }
     }
@@ -38,14 +34,21 @@ impl Connection {
     /// The interval passed in silence.
     pub(super) fn idle_due(&mut self, session: &Session) {
         self.core.timers.idle = None;
-        let may_ask = self.core.state == ConnectionState::FullFeature && !session.logout_sent();
-        if may_ask && self.core.ping == Ping::Idle {
+        if self.may_ping(session) && !session.logout_sent() {
             self.core.ping = Ping::Wanted;
         }
     }
 
+    /// A ping may begin. In a discovery session only text and logout are legal (RFC 7143 section 4.3).
+    #[inline]
+    fn may_ping(&self, session: &Session) -> bool {
+        self.core.state == ConnectionState::FullFeature
+            && self.core.ping == Ping::Idle
+            && session.config().session_type() == SessionType::Normal
+    }
+
     /// Sends a NOP-Out ping now; without an answer in the configured time the connection is dropped. Does nothing while one is
-    /// under way or before the full feature phase.
+    /// under way, before the full feature phase, and in a discovery session, in which it is not legal (RFC 7143 section 4.3).
     pub fn ping(&mut self, session: &Session) {
         self.idle_due(session);
     }

@@ -253,7 +253,7 @@ impl Connection {
             }
             // A header that is still shown must not change under the transport.
             if slot.frozen == 0 || slot.ahs_len == 0 {
-                let len = usize::from(sense).min(stage.len() - 2).min(252);
+                let len = usize::from(sense).min(252);
                 slot.aux[..len].copy_from_slice(&stage[2..2 + len]);
                 slot.sense_len = len as u8;
             }

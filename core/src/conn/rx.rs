@@ -145,10 +145,7 @@ impl Connection {
             let space = self.recv_space(session, buffers);
             let n = space.len().min(rest.len());
             if n == 0 {
-                if self.core.state != ConnectionState::Closed
-                    && !self.close_if_abandoned(session)
-                    && !self.is_paused()
-                {
+                if !self.close_if_abandoned(session) && !self.is_paused() {
                     self.fail(LostReason::NoBuffer, session, now);
                 }
                 break;
@@ -263,7 +260,7 @@ impl Connection {
         buffers: &mut (impl Buffers + ?Sized),
         now: Instant,
     ) {
-        if self.core.state == ConnectionState::Closed || self.close_if_abandoned(session) {
+        if self.close_if_abandoned(session) {
             return;
         }
         let n = n.min(self.core.rx.left());

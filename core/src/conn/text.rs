@@ -307,3 +307,46 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CmdSn, InlineConnection, StatSn};
+
+    /// Whether a response with so much text is taken behind what came before.
+    fn takes(data_segment_length: u32, bytes: u32, parts: u32) -> bool {
+        let initiator_task_tag = InitiatorTaskTag(7);
+        let mut connection = InlineConnection::new();
+        let (state, itt) = (State::Sent, initiator_task_tag);
+        connection.core.text = TextExchange { state, itt, bytes, parts, ..TextExchange::IDLE };
+        let response = TextResponse {
+            transfer: None,
+            is_continued: false,
+            data_segment_length,
+            initiator_task_tag,
+            stat_sn: StatSn(0),
+            exp_cmd_sn: CmdSn(0),
+            max_cmd_sn: CmdSn(0),
+        };
+        match connection.place_of_text(&response) {
+            Ok(place) => {
+                connection.text_response(&response).unwrap();
+                let text = &connection.core.text;
+                assert_eq!((text.bytes, text.parts), (bytes + data_segment_length, parts + 1));
+                matches!(place, Place::Control { at: 0 })
+            }
+            Err(ProtocolError::TextTooLong) => false,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_answer_has_so_many_bytes_and_parts_and_no_more() {
+        assert!(takes(512, 0, 0));
+        assert!(takes(512, MAX_BYTES - 512, 1));
+        assert!(!takes(512, MAX_BYTES - 511, 1));
+        assert!(!takes(1, MAX_BYTES, 1));
+        assert!(takes(0, 0, MAX_PARTS - 1));
+        assert!(!takes(0, 0, MAX_PARTS));
+    }
+}

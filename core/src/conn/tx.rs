@@ -17,12 +17,9 @@ impl Connection {
     /// The most runs that [`poll_transmit`](Self::poll_transmit) is ever asked to show by the driver: three for each PDU of the ring.
     pub const MAX_RUNS: usize = 3 * RING;
 
-    /// Whether there is something to send now.
+    /// Whether there is something to send now, if the session has use for the connection.
     #[inline]
     pub(crate) fn has_transmit(&self, session: &Session) -> bool {
-        if self.core.state != ConnectionState::Closed && session.is_disconnected() {
-            return false;
-        }
         if !self.core.ring.is_empty() {
             return true;
         }

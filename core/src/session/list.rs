@@ -253,8 +253,9 @@ impl Deadlines {
                 next = if prev == NIL { self.head } else { slots[prev].timer.next };
                 break;
             }
-            if next == NIL || later(slots, next) {
-                prev = if next == NIL { self.tail } else { slots[next].timer.prev };
+            // There is one: both reach the other end of the list in the same step.
+            if later(slots, next) {
+                prev = slots[next].timer.prev;
                 break;
             }
             prev = slots[prev].timer.prev;

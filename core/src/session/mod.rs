@@ -570,3 +570,23 @@ const fn tag(generation: &mut u32, index: u32, bits: u32) -> InitiatorTaskTag {
     }
     InitiatorTaskTag(itt)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7143 section 11.2.1.8: 0xffffffff names no task.
+    #[test]
+    fn tags_go_around_without_the_reserved_one() {
+        let (bits, last) = (4, 0xf);
+        let mut generation = 0;
+        assert_eq!(tag(&mut generation, 3, bits), InitiatorTaskTag(0x13));
+        assert_eq!(tag(&mut generation, 3, bits), InitiatorTaskTag(0x23));
+        generation = 0x0fff_fffd;
+        assert_eq!(tag(&mut generation, last, bits), InitiatorTaskTag(0xffff_ffef));
+        assert_eq!(tag(&mut generation, last, bits), InitiatorTaskTag(0x0f));
+        assert_eq!(tag(&mut generation, last, bits), InitiatorTaskTag(0x1f));
+        generation = 0x0fff_fffe;
+        assert_eq!(tag(&mut generation, 3, bits), InitiatorTaskTag(0xffff_fff3));
+    }
+}

@@ -293,7 +293,7 @@ impl Session {
     /// [`SessionState::Verifying`], in which nothing else is sent.
     ///
     /// # Errors
-    /// [`SubmitError::WrongState`] in other states, [`SubmitError::NoFreeTask`] if both slots are in use.
+    /// [`SubmitError::WrongState`] in other states, [`SubmitError::NoFreeTask`] if both slots are in use, [`SubmitError::CdbLength`].
     pub fn submit_verification(
         &mut self,
         command: &Command<'_>,
@@ -309,6 +309,7 @@ impl Session {
         let bits = self.core.tag_bits;
         let slot = &mut self.slots[index];
         fill(slot, command)?;
+        // What it verifies is the device at this connection.
         slot.on_loss = OnLoss::Report;
         slot.itt = tag(&mut slot.tag_generation, u32::from(index), bits);
         self.core.queue.push_front(&mut self.slots, index);
@@ -570,8 +571,7 @@ impl Session {
 
     fn may_reissue(&self, index: u16, reason: LostReason) -> bool {
         let slot = &self.slots[index];
-        usize::from(index) < self.slots.capacity()
-            && slot.on_loss == OnLoss::Reissue
+        slot.on_loss == OnLoss::Reissue
             && !slot.revoked
             && slot.reissues < self.core.config.recovery().reissues
             // Memory that was not lent will not be lent next time either.
@@ -622,6 +622,16 @@ fn is_final(reason: LostReason) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The numbers that Marsaglia's xorshift with 13, 17 and 5 gives after 1.
+    #[test]
+    fn jitter_comes_from_a_generator_that_is_known() {
+        let mut recovering = Recovering::IDLE;
+        for expected in [270_369, 67_634_689, 2_647_435_461, 307_599_695] {
+            recovering.jittered(ALONE);
+            assert_eq!(recovering.random, expected);
+        }
+    }
 
     #[test]
     fn jitter_takes_off_up_to_one_half() {

@@ -27,9 +27,6 @@ impl Session {
         if self.core.config.session_type() == SessionType::Discovery {
             return Err(SubmitError::DiscoverySession);
         }
-        if command.cdb.is_empty() || command.cdb.len() > MAX_CDB {
-            return Err(SubmitError::CdbLength);
-        }
         let index = self.allocate().ok_or(SubmitError::NoFreeTask)?;
         let bits = self.core.tag_bits;
         let slot = &mut self.slots[index];
@@ -150,6 +147,9 @@ impl Session {
 }
 
 pub(super) fn fill(slot: &mut TaskSlot, command: &Command<'_>) -> Result<(), SubmitError> {
+    if command.cdb.is_empty() || command.cdb.len() > MAX_CDB {
+        return Err(SubmitError::CdbLength);
+    }
     // Nothing below may fail once the slot is marked as used; the image is made first.
     // A direction without bytes is none: the Bidirectional AHS goes with both bits only.
     let bidi = match command.transfer {

@@ -9,7 +9,10 @@ use iscsi_core::text::Limits;
 use iscsi_core::wire::{
     AsyncEvent, BHS_LEN, Bhs, DataIn, NopInKind, NopOutKind, Opcode, data_segment_length,
 };
-use iscsi_core::{Action, Config, Direction, IscsiName, LostReason, Portal, SessionState, Wants};
+use iscsi_core::{
+    Action, Config, Direction, InlineConnection, IscsiName, LostReason, NoBuffers, Portal,
+    RecvPlan, Session, SessionState, Wants,
+};
 
 /// A rig with a disk and these rules, not connected.
 fn rig(rules: impl IntoIterator<Item = Rule>) -> Rig {
@@ -157,6 +160,49 @@ fn a_connection_that_the_session_gave_up_waits_for_nothing() {
 }
 
 #[test]
+fn a_budget_is_spent_by_whole_pdus() {
+    let mut rig = Rig::scripted();
+    for _ in 0..3 {
+        let nop = rig.target.nop_in(NopInKind::Update);
+        rig.target.send(nop, &[]);
+    }
+    let (bytes, now) = (rig.target.take_output(), rig.clock.now());
+    let Rig { driver, memory, .. } = &mut rig;
+    let (connection, session) = driver.ask();
+    let mut budget = 1;
+    let mut taken = |bytes: &[u8]| {
+        let n = connection.receive(bytes, &mut budget, session, memory, now);
+        (n, budget)
+    };
+    assert_eq!(taken(&bytes[..20]), (20, 1));
+    assert_eq!(taken(&bytes[20..]), (28, 0));
+    assert_eq!(taken(&bytes[48..]), (0, 0));
+    budget = 2;
+    let n = connection.receive(&bytes[48..], &mut budget, session, memory, now);
+    assert_eq!((n, budget), (96, 0));
+}
+
+/// Whichever of the two is closed.
+#[test]
+fn without_a_connection_and_a_session_nothing_is_received() {
+    let mut rig = Rig::scripted();
+    let now = rig.clock.now();
+    let (connection, session) = rig.driver.ask();
+    let mut other = InlineConnection::new();
+    assert_eq!(other.recv_plan(session), RecvPlan::Nothing);
+    assert!(other.recv_space(session, &mut NoBuffers).is_empty());
+    other.received(48, session, &mut NoBuffers, now);
+    assert_eq!(other.counters(), InlineConnection::new().counters());
+    assert_eq!(session.state(), SessionState::LoggedIn);
+
+    let mut idle = Session::boxed(1);
+    let before = connection.counters();
+    assert_eq!(connection.recv_plan(&idle), RecvPlan::Nothing);
+    connection.received(20, &mut idle, &mut NoBuffers, now);
+    assert_eq!(connection.counters(), before);
+}
+
+#[test]
 fn a_ping_is_under_way_until_it_is_answered() {
     let ping = |rig: &mut Rig| {
         let (connection, session) = rig.driver.ask();
@@ -221,6 +267,12 @@ fn a_discovery_session_is_not_pinged() {
     rig.log_in();
     rig.advance(Duration::from_secs(60));
     assert_eq!(rig.state(), SessionState::LoggedIn);
+    assert!(rig.target.inbox.is_empty());
+    // Not even if the application asks for it.
+    let (connection, session) = rig.driver.ask();
+    connection.ping(session);
+    assert!(!connection.is_pinging());
+    rig.run();
     assert!(rig.target.inbox.is_empty());
 }
 

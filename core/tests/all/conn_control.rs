@@ -174,10 +174,13 @@ fn e_07_scsi_event_with_sense() {
 
 #[test]
 fn e_08_scsi_event_with_too_much_sense() {
-    let mut rig = Rig::scripted();
-    let message = rig.target.async_message(AsyncEvent::Scsi { lun: Lun::ZERO });
-    rig.send(message, &[0, 9, 0x70]);
-    assert_eq!(rig.violation(), Some(ProtocolError::SenseLength { sense: 9, data_segment: 3 }));
+    for sense in [2, 3, 4, 9] {
+        let mut rig = Rig::scripted();
+        let message = rig.target.async_message(AsyncEvent::Scsi { lun: Lun::ZERO });
+        rig.send(message, &[0, sense, 0x70]);
+        let error = ProtocolError::SenseLength { sense: sense.into(), data_segment: 3 };
+        assert_eq!(rig.violation(), Some(error));
+    }
 }
 
 #[test]

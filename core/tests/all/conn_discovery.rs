@@ -126,6 +126,27 @@ fn x_03_answer_in_parts_of_any_size() {
     }
 }
 
+/// As much as a target may send in one PDU, behind the beginning of a pair that the part before it ended with.
+#[test]
+fn x_03_parts_of_any_legal_size() {
+    let filler = |len: usize| [b"X-a=", &vec![b'a'; len - 5][..], b"\0"].concat();
+    for left in [0, 1, 1024] {
+        let (mut rig, request) = asked();
+        let pair = filler(3000);
+        let (begun, rest) = pair.split_at(left);
+        let first = [&filler(8192 - left)[..], begun].concat();
+        let second = [rest, &filler(8192 - rest.len() - ANSWER.len()), ANSWER].concat();
+        assert_eq!((first.len(), second.len()), (8192, 8192));
+        let response = rig.target.text_response(&request, continued(1));
+        rig.send(response, &first);
+        assert!(items(&mut rig).is_empty());
+        let (next, _) = rig.target.expect_text();
+        let response = rig.target.text_response(&next, None);
+        rig.send(response, &second);
+        assert_eq!(items(&mut rig), RECORDS, "{left}: {:?}", rig.state());
+    }
+}
+
 #[test]
 fn x_09_many_targets() {
     let (mut rig, mut request) = asked();

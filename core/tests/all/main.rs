@@ -14,6 +14,7 @@ mod plain_api;
 mod plan;
 mod recovery;
 mod recovery_level_1;
+mod recovery_level_1_gaps;
 mod recovery_level_1_rejects;
 mod recovery_level_1_text;
 mod recovery_level_1_writes;

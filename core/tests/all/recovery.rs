@@ -405,6 +405,56 @@ fn a_changed_device_loses_its_own_tasks_only() {
     assert!(rig.outcome(here).is_good());
 }
 
+/// Commands that verify are not the application's: they do not outlive their connection, and no verdict concerns them.
+#[test]
+fn a_verification_that_waits_to_be_sent() {
+    let lun = Lun::new(1).unwrap();
+    for lost in [false, true] {
+        let mut rig = logged_in(Recovery::FOREVER);
+        rig.target.window = 0;
+        cut(&mut rig);
+        rig.advance(2 * SECOND);
+        assert_eq!(rig.state(), SessionState::Verifying);
+        let now = rig.clock.now();
+        let command = Command::new(lun, &[0; 6], Transfer::None).on_loss(OnLoss::Reissue);
+        let tasks =
+            [(); 2].map(|()| rig.driver.session.submit_verification(&command, now).unwrap());
+        rig.driver.touch();
+        rig.run();
+        assert!(rig.target.inbox.is_empty(), "the window is closed");
+        if lost {
+            cut(&mut rig);
+            assert_eq!(tasks.map(|task| rig.lost(task)), [Some(LostReason::Eof); 2]);
+        } else {
+            rig.driver.session.claim_verification().unwrap();
+            rig.driver.session.claim_verification().unwrap();
+            verified(&mut rig, Verdict::Changed(lun));
+            assert_eq!(tasks.map(|task| rig.lost(task)), [None; 2]);
+            rig.target.window = 4;
+            let nop = rig.target.nop_in(iscsi_core::wire::NopInKind::Update);
+            rig.send(nop, &[]);
+            assert_eq!(rig.target.inbox.len(), 2);
+        }
+    }
+}
+
+#[test]
+fn a_command_that_verifies_has_a_cdb_like_any_other() {
+    let mut rig = logged_in(Recovery::FOREVER);
+    cut(&mut rig);
+    rig.advance(2 * SECOND);
+    let now = rig.clock.now();
+    let mut submit = |len| {
+        let cdb = vec![0; len];
+        let command = Command::new(Lun::ZERO, &cdb, Transfer::None);
+        rig.driver.session.submit_verification(&command, now).map(|_| ())
+    };
+    for len in [0, 261] {
+        assert_eq!(submit(len), Err(SubmitError::CdbLength));
+    }
+    assert_eq!((submit(1), submit(260)), (Ok(()), Ok(())), "both slots are free");
+}
+
 #[test]
 fn nobody_verifies() {
     let mut rig = logged_in(Recovery::lasting(70 * SECOND));
@@ -593,6 +643,25 @@ fn a_logout_of_the_application_is_for_good() {
     let response = rig.target.logged_out(&logout);
     rig.send(response, &[]);
     assert_eq!(rig.state(), SessionState::Closed);
+}
+
+/// However the connection ends.
+#[test]
+fn a_session_that_logs_out_does_not_come_back() {
+    let mut rig = logged_in(Recovery::FOREVER);
+    let task = read(&mut rig, 4, OnLoss::Reissue);
+    rig.run();
+    let now = rig.clock.now();
+    rig.driver.session.logout(now).unwrap();
+    rig.driver.touch();
+    rig.run();
+    // The logout waits for the read, and the target breaks a rule meanwhile.
+    rig.target.send_raw(&[0xff; 48]);
+    rig.run();
+    assert!(rig.violation().is_some(), "{:?}", rig.state());
+    assert!(rig.lost(task).is_some());
+    rig.advance(100 * SECOND);
+    assert_eq!(connects(&rig), 0);
 }
 
 #[test]

@@ -4,12 +4,19 @@
 use iscsi_core::testing::{Rig, Told};
 use iscsi_core::text::{Digests, Limits};
 use iscsi_core::wire::{Bhs, Completion, Opcode, RejectReason, ScsiCommand, ScsiStatus, SnackKind};
-use iscsi_core::{Command, DataSn, LostReason, Lun, ProtocolError, SessionState, TaskId, Transfer};
+use iscsi_core::{
+    Command, DataSn, LostReason, Lun, ProtocolError, SessionState, StatSn, TaskId, Transfer,
+};
 
 const REASONS: [RejectReason; 2] = [RejectReason::SnackReject, RejectReason::ProtocolError];
 
 /// A rig at level 1 with data digests, and R2Ts in any order.
 fn rig() -> Rig {
+    rig_at(StatSn(1))
+}
+
+/// The same, whose statuses begin with this number.
+fn rig_at(stat_sn: StatSn) -> Rig {
     let config = Rig::config()
         .error_recovery_level(1)
         .data_digest(Digests::CRC32C)
@@ -22,7 +29,10 @@ fn rig() -> Rig {
         data_sequence_in_order: false,
         ..Limits::DEFAULT
     };
-    Rig::logged_in(config, limits)
+    let mut rig = Rig::new(config.build().unwrap(), limits, 1);
+    rig.target.stat_sn = stat_sn;
+    rig.log_in();
+    rig
 }
 
 /// A command under way that expects `len` bytes.
@@ -159,8 +169,8 @@ fn what_has_come_of_a_run_does_not_hide_the_rest() {
 
 #[test]
 fn without_a_status_the_connection_goes() {
-    for reason in REASONS {
-        let mut rig = rig();
+    for (reason, stat_sn) in [(REASONS[0], 1), (REASONS[1], 1), (REASONS[0], 0x1234_5678)] {
+        let mut rig = rig_at(StatSn(stat_sn));
         let (task, command) = reading(&mut rig, 512);
         let damaged = rig.target.response(&command, Completion::GOOD);
         rig.target.send_damaged(damaged, &[0, 2, 1, 1], 0);
@@ -192,4 +202,63 @@ fn a_stale_reject_of_a_snack_is_ignored() {
     rig.send(reject, &header);
     assert!(rig.end(other).is_none());
     assert_eq!(rig.state(), SessionState::LoggedIn);
+}
+
+#[test]
+fn only_the_run_that_was_rejected_is_given_up() {
+    let mut rig = rig();
+    let (task, command) = reading(&mut rig, 2048);
+    let data = pattern(2048);
+    let part = |n: u32| &data[n as usize * 512..][..512];
+    for n in [1, 3] {
+        let data_in = rig.target.data_in(&command, n, n * 512);
+        rig.send(data_in, part(n));
+    }
+    let first = rig.target.expect_snack();
+    assert!(matches!(first.kind, SnackKind::Data { beg_run: 0, run_length: 1, .. }));
+    // The second one.
+    reject(&mut rig, RejectReason::SnackReject);
+    for n in [2, 0] {
+        let data_in = rig.target.data_in(&command, n, n * 512);
+        rig.send(data_in, part(n));
+    }
+    let completion = Completion { exp_data_sn: DataSn(4), ..Completion::GOOD };
+    let response = rig.target.response(&command, completion);
+    rig.send(response, &[]);
+    let outcome = rig.outcome(task);
+    assert_eq!((outcome.data_in, outcome.missing), (1536, 512));
+    let memory = rig.memory.read(task);
+    assert_eq!((&memory[..1024], &memory[1536..]), (&data[..1024], &data[1536..]));
+    assert_eq!(memory[1024..1536], [0xee; 512]);
+}
+
+#[test]
+fn the_run_behind_a_rejected_one_is_still_waited_for() {
+    let mut rig = rig();
+    let (task, command) = reading(&mut rig, 1024);
+    let data = pattern(1024);
+    let first = rig.target.data_in(&command, 0, 0);
+    rig.target.send_damaged(first, &data[..512], 0);
+    rig.run();
+    let header = last_header(&rig);
+    let second = rig.target.data_in(&command, 1, 512);
+    rig.target.send_damaged(second, &data[512..], 0);
+    rig.run();
+    for beg in [0, 1] {
+        let snack = rig.target.expect_snack();
+        let SnackKind::Data { beg_run, run_length: 1, .. } = snack.kind else {
+            panic!("{snack:?}")
+        };
+        assert_eq!(beg_run, beg);
+    }
+    // It comes, and its reject too.
+    rig.send(first, &data[..512]);
+    let refusal = rig.target.reject(RejectReason::SnackReject);
+    rig.send(refusal, &header);
+    rig.send(second, &data[512..]);
+    let completion = Completion { exp_data_sn: DataSn(2), ..Completion::GOOD };
+    let response = rig.target.response(&command, completion);
+    rig.send(response, &[]);
+    assert!(rig.outcome(task).is_good());
+    assert_eq!(rig.memory.read(task), data);
 }

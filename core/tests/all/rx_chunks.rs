@@ -193,6 +193,30 @@ fn one_digest_covers_its_part_only() {
     assert!(rig.outcome(task).is_good());
 }
 
+/// What is cut off of a long data segment is received all the same, and is a part of its digest.
+#[test]
+fn long_sense_in_any_pieces() {
+    let sense: Vec<u8> = (0..1000u32).map(|n| n as u8).collect();
+    let segment = [&1000u16.to_be_bytes()[..], &sense].concat();
+    for digests in [Digests::NONE, Digests::CRC32C] {
+        for piece in [1, 100, 255, 256, 257, 304, 5000] {
+            let scene = scene(RecvBuf::boxed(), digests, usize::MAX);
+            let Scene { mut rig, tasks, commands } = scene;
+            let check = Completion { status: ScsiStatus::CheckCondition, ..Completion::GOOD };
+            let response = rig.target.response(&commands[3], check);
+            rig.target.send(response, &segment);
+            for part in rig.target.take_output().chunks(piece) {
+                rig.target.send_raw(part);
+                rig.run();
+            }
+            let Some(Told::Done { sense: told, .. }) = rig.end(tasks[3]) else {
+                panic!("{piece}: {:?}", rig.state())
+            };
+            assert_eq!(told[..], sense[..252], "{piece}");
+        }
+    }
+}
+
 #[test]
 fn a_header_is_not_believed_before_its_digest() {
     // A length of 2^24 - 1 in a damaged header must not be waited for.

@@ -1,7 +1,11 @@
 //! Data-In: where each byte goes, and what ends a read.
 #![cfg(feature = "testing")]
 
+use core::time::Duration;
+
+use iscsi_core::config::Timeouts;
 use iscsi_core::testing::{Rig, Told};
+use iscsi_core::text::Limits;
 use iscsi_core::wire::{
     Completion, DataIn, FormatError, Residual, ScsiCommand, ScsiStatus, TransferTag,
 };
@@ -148,17 +152,30 @@ fn d_08_data_in_for_an_unknown_task() {
 
 #[test]
 fn d_09_data_in_for_a_task_that_reads_nothing() {
-    for transfer in [Transfer::None, Transfer::Out(512)] {
+    for (transfer, len) in [(Transfer::None, 4), (Transfer::Out(512), 4), (Transfer::Out(512), 0)] {
         let mut rig = Rig::scripted();
         let out = vec![0x77; transfer.out_len() as usize];
         let task = rig.submit(&Command::new(Lun::ZERO, &[0; 6], transfer), &out);
         rig.run();
         let (command, _) = rig.target.expect_command();
         let data_in = rig.target.data_in(&command, 0, 0);
-        rig.send(data_in, &bytes(4));
+        rig.send(data_in, &bytes(len));
         let error = ProtocolError::DataInNotExpected(command.initiator_task_tag);
         refused(&rig, task, error);
     }
+}
+
+/// RFC 7143 section 11.7.3: a bidirectional command has its status in a SCSI Response.
+#[test]
+fn d_09_status_in_a_data_in_of_a_bidirectional_command() {
+    let mut rig = Rig::scripted();
+    let both = Transfer::Both { out: 512, r#in: 512 };
+    let task = rig.submit(&Command::new(Lun::ZERO, &[0; 6], both), &[0x77; 512]);
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    let last = rig.target.last_data_in(&command, 0, 0);
+    rig.send(last, &bytes(512));
+    refused(&rig, task, ProtocolError::DataInNotExpected(command.initiator_task_tag));
 }
 
 #[test]
@@ -187,6 +204,28 @@ fn d_11_empty_data_in() {
     assert_eq!(rig.memory.read(task), bytes(512));
 }
 
+/// It has no place that could be out of order, and does not move that of the others.
+#[test]
+fn d_11_empty_data_in_in_any_place() {
+    let (mut rig, task, command) = reading(1);
+    let whole = rig.target.data_in(&command, 0, 0);
+    rig.send(whole, &bytes(512));
+    let last = rig.target.last_data_in(&command, 1, 0);
+    rig.send(last, &[]);
+    assert!(rig.outcome(task).is_good());
+
+    let (mut rig, task, command) = reading(4);
+    let first = rig.target.data_in(&command, 0, 0);
+    rig.send(first, &bytes(512));
+    let empty = rig.target.data_in(&command, 1, 0);
+    rig.send(empty, &[]);
+    let again = rig.target.data_in(&command, 2, 0);
+    rig.send(again, &[0xff; 512]);
+    let error = ProtocolError::DataInOrder { offset: 0, previous_end: 512 };
+    assert_eq!(rig.violation(), Some(error));
+    assert_eq!(rig.memory.read(task)[..512], bytes(512));
+}
+
 #[test]
 fn d_11_empty_data_in_as_the_only_one() {
     let mut rig = Rig::scripted();
@@ -204,7 +243,7 @@ fn d_12_endless_empty_data_in_does_not_stop_the_deadline() {
     for data_sn in 0..70 {
         let empty = rig.target.data_in(&command, data_sn, 0);
         rig.send(empty, &[]);
-        rig.advance(core::time::Duration::from_secs(1));
+        rig.advance(Duration::from_secs(1));
     }
     let request = rig.target.expect_task_management();
     assert_eq!(request.function.referenced_task_tag(), Some(command.initiator_task_tag));
@@ -242,6 +281,29 @@ fn d_16_data_in_that_goes_back() {
         let error = ProtocolError::DataInOrder { offset, previous_end: 512 };
         assert_eq!(rig.violation(), Some(error));
         assert_eq!(rig.memory.read(task)[..512], bytes(512));
+    }
+}
+
+/// RFC 7143 sections 13.18 and 13.19: only both keys together say that all data of a task come in order.
+#[test]
+fn d_17_without_one_of_the_keys_data_in_may_go_back() {
+    for (pdus, sequences) in [(true, false), (false, true), (false, false)] {
+        let config = Rig::config().data_pdu_in_order(pdus).data_sequence_in_order(sequences);
+        let limits = Limits {
+            data_pdu_in_order: pdus,
+            data_sequence_in_order: sequences,
+            ..Limits::DEFAULT
+        };
+        let mut rig = Rig::logged_in(config, limits);
+        let task = rig.read(0, 2);
+        rig.run();
+        let (command, _) = rig.target.expect_command();
+        let first = rig.target.data_in(&command, 0, 512);
+        rig.send(first, &bytes(1024)[512..]);
+        let last = rig.target.last_data_in(&command, 1, 0);
+        rig.send(last, &bytes(512));
+        assert!(rig.outcome(task).is_good(), "{pdus} {sequences}");
+        assert_eq!(rig.memory.read(task), bytes(1024));
     }
 }
 
@@ -353,11 +415,49 @@ fn f_16_trickle_is_no_progress() {
             break;
         }
         rig.target.send_raw(&[byte]);
-        rig.advance(core::time::Duration::from_secs(4));
+        rig.advance(Duration::from_secs(4));
         seconds += 4;
     }
     assert!(seconds <= 36, "{seconds} s");
     let timer = LostReason::TimedOut(iscsi_core::Timer::Progress);
     assert_eq!(rig.state(), SessionState::Failed(timer));
     assert!(matches!(rig.end(task), Some(Told::Lost { .. })));
+}
+
+#[test]
+fn f_16_as_much_as_is_asked_for_is_progress() {
+    let timeouts = Timeouts { nop_interval: None, command: None, ..Timeouts::DEFAULT };
+    let mut rig = Rig::logged_in(Rig::config().timeouts(timeouts), Limits::DEFAULT);
+    rig.read(0, 16);
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    let mut bhs = [0; 48];
+    DataIn { data_segment_length: 8192, ..rig.target.data_in(&command, 0, 0) }.emit(&mut bhs);
+    rig.target.send_raw(&bhs);
+    rig.run();
+    for _ in 0..3 {
+        rig.target.send_raw(&[0; 1024]);
+        rig.advance(timeouts.progress);
+        assert_eq!(rig.state(), SessionState::LoggedIn);
+    }
+    rig.target.send_raw(&[0; 1023]);
+    rig.advance(timeouts.progress);
+    let timer = LostReason::TimedOut(iscsi_core::Timer::Progress);
+    assert_eq!(rig.state(), SessionState::Failed(timer));
+}
+
+/// Progress is asked of a PDU that has begun, not of silence.
+#[test]
+fn f_16_nothing_is_expected_behind_a_whole_pdu() {
+    let timeouts = Timeouts { nop_interval: None, ..Timeouts::DEFAULT };
+    let mut rig = Rig::logged_in(Rig::config().timeouts(timeouts), Limits::DEFAULT);
+    let nop = rig.target.nop_in(iscsi_core::wire::NopInKind::Update);
+    let mut bhs = [0; 48];
+    nop.emit(&mut bhs);
+    for part in bhs.chunks(20) {
+        rig.target.send_raw(part);
+        rig.run();
+    }
+    rig.advance(Duration::from_secs(3600));
+    assert_eq!(rig.state(), SessionState::LoggedIn);
 }

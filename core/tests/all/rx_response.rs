@@ -2,6 +2,7 @@
 #![cfg(feature = "testing")]
 
 use iscsi_core::testing::{Rig, Told};
+use iscsi_core::text::Limits;
 use iscsi_core::wire::{
     BHS_LEN, Completion, FormatError, Residual, ScsiCommand, ScsiResponse, ScsiResponseCode,
     ScsiStatus,
@@ -49,6 +50,19 @@ fn long_sense_is_cut_at_252_bytes() {
     let response = rig.target.response(&command, CHECK);
     rig.send(response, &sense_segment(&sense));
     assert_eq!(sense_of(&rig, task), &sense[..252]);
+}
+
+/// It is kept where the rest of the CDB stood, once nothing shows that any more.
+#[test]
+fn sense_of_a_command_with_a_long_cdb_is_delivered() {
+    let sense = [0x70, 0, 5, 0, 0, 0, 0, 10];
+    let mut rig = Rig::scripted();
+    let task = rig.submit(&Command::new(Lun::ZERO, &[7; 64], Transfer::None), &[]);
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    let response = rig.target.response(&command, CHECK);
+    rig.send(response, &sense_segment(&sense));
+    assert_eq!(sense_of(&rig, task), sense);
 }
 
 #[test]
@@ -157,6 +171,19 @@ fn r_12_announced_data_in_are_missing() {
 }
 
 #[test]
+fn r_12_a_count_of_data_in_does_not_matter_if_every_byte_came() {
+    for exp_data_sn in [0, 2, 77] {
+        let (mut rig, task, command) = running(Transfer::In(512));
+        let data_in = rig.target.data_in(&command, 0, 0);
+        rig.send(data_in, &[3; 512]);
+        let completion = Completion { exp_data_sn: DataSn(exp_data_sn), ..Completion::GOOD };
+        let response = rig.target.response(&command, completion);
+        rig.send(response, &[]);
+        assert!(rig.outcome(task).is_good(), "{exp_data_sn}");
+    }
+}
+
+#[test]
 fn good_response_without_any_data_is_not_good() {
     let (mut rig, task, command) = running(Transfer::In(512));
     let response = rig.target.response(&command, Completion::GOOD);
@@ -250,6 +277,26 @@ fn r_20_response_for_another_kind_of_request() {
     assert_eq!(rig.violation(), Some(ProtocolError::UnknownTask(initiator_task_tag)));
 }
 
+/// RFC 7144 section 5.2: the field is reserved below level 2.
+#[test]
+fn the_status_qualifier_counts_from_protocol_level_2_on() {
+    for (level, qualifier) in [(None, 0), (Some(1), 0), (Some(2), 0x1234)] {
+        let limits = Limits { iscsi_protocol_level: level, ..Limits::DEFAULT };
+        let mut rig = Rig::logged_in(Rig::config().iscsi_protocol_level(level), limits);
+        let task = rig.submit(&Command::new(Lun::ZERO, &[0; 6], Transfer::None), &[]);
+        rig.run();
+        let (command, _) = rig.target.expect_command();
+        let (status, status_qualifier) = (ScsiStatus::Busy, 0x1234);
+        let busy = Completion { status, status_qualifier, ..Completion::GOOD };
+        let response = rig.target.response(&command, busy);
+        rig.send(response, &[]);
+        let ScsiResponseCode::CompletedAtTarget(completion) = rig.outcome(task).response else {
+            panic!("{:?}", rig.outcome(task))
+        };
+        assert_eq!(completion.status_qualifier, qualifier, "{level:?}");
+    }
+}
+
 #[test]
 fn r_21_sense_with_good_status() {
     let (mut rig, task, command) = running(Transfer::None);
@@ -274,7 +321,7 @@ fn s_03_s_05_gap_in_stat_sn() {
 #[test]
 fn s_07_stat_sn_wraps() {
     let config = Rig::config().build().unwrap();
-    let mut rig = Rig::new(config, iscsi_core::text::Limits::DEFAULT, 1);
+    let mut rig = Rig::new(config, Limits::DEFAULT, 1);
     rig.target.stat_sn = StatSn(0xffff_fffc);
     rig.log_in();
     for _ in 0..6 {

@@ -5,8 +5,9 @@ use core::time::Duration;
 
 use iscsi_core::digest::DigestKind;
 use iscsi_core::driver::RecvBuf;
-use iscsi_core::testing::{Disk, Faults, Rig, Rng, Service, Told};
+use iscsi_core::testing::{Disk, Do, Faults, Rig, Rng, Rule, Service, Told, When};
 use iscsi_core::text::{Digests, Limits};
+use iscsi_core::wire::data_segment_length;
 use iscsi_core::{Action, InlineSession, LostReason, SessionState, Timer};
 
 #[test]
@@ -27,6 +28,27 @@ fn login_reaches_the_full_feature_phase() {
     assert_eq!(rig.target.received().len(), 2);
     for (bhs, flags) in rig.target.received().iter().zip([0x81, 0x87]) {
         assert_eq!((bhs[0], bhs[1]), (0x43, flags));
+    }
+}
+
+/// RFC 7143 section 6.1: this much may come in one Login Response, and in the text of several.
+#[test]
+fn the_text_of_a_login_may_have_8192_bytes() {
+    let login = |filler: &[u8], cuts: &[usize]| {
+        let mut rig = Rig::new(Rig::config().build().unwrap(), Limits::DEFAULT, 1);
+        for act in [Do::Text(filler.to_vec()), Do::Spread(cuts.to_vec())] {
+            rig.target.script.add(Rule::new(When::sends_last_login(), act).times(1));
+        }
+        rig.open();
+        let lengths: Vec<u32> = rig.target.sent().iter().map(data_segment_length).collect();
+        (rig.state(), lengths)
+    };
+    let honest = *login(b"", &[]).1.last().unwrap() as usize;
+    let filler = [b"X-a=", &vec![b'a'; 8192 - honest - 5][..], b"\0"].concat();
+    for cuts in [vec![], vec![1], vec![4096], vec![100, 8191]] {
+        let (state, lengths) = login(&filler, &cuts);
+        assert_eq!(state, SessionState::LoggedIn, "{cuts:?}");
+        assert_eq!(lengths.iter().rev().take(cuts.len() + 1).sum::<u32>(), 8192);
     }
 }
 

@@ -535,3 +535,40 @@ fn one_function_of_the_application_at_a_time() {
     let second = rig.driver.session.task_management(TaskManagement::TargetWarmReset, now);
     assert_eq!(second, Err(SubmitError::Busy));
 }
+
+#[test]
+fn each_function_has_a_name_of_its_own() {
+    let mut rig = Rig::scripted();
+    let ids = [(); 3].map(|()| {
+        let id = manage(&mut rig, TaskManagement::ClearAca(Lun::ZERO));
+        let request = rig.target.expect_task_management();
+        answer(&mut rig, &request, Code::FunctionComplete);
+        id
+    });
+    assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
+    let told = ids.map(|id| Told::Managed { id, result: Ok(Code::FunctionComplete) });
+    assert_eq!(rig.told, told);
+}
+
+/// The application's function waits behind one of our own. When its time is over nobody knows how long the target would keep it waiting.
+#[test]
+fn a_function_that_was_not_sent_in_time_drops_the_connection() {
+    for (ahead, escalation) in [(0, Escalation::LogicalUnitReset), (1, Escalation::TargetColdReset)]
+    {
+        let mut rig = Rig::logged_in(Rig::config().escalation(escalation), Limits::DEFAULT);
+        let task = rig.read(0, 1);
+        rig.run();
+        rig.target.expect_command();
+        abort(&mut rig, task);
+        rig.target.expect_task_management();
+        // With the abort, or a second after it: then the reset that follows the abort is under way.
+        wait(&mut rig, ahead);
+        manage(&mut rig, TaskManagement::ClearAca(Lun::ZERO));
+        assert!(rig.target.inbox.is_empty());
+        wait(&mut rig, 30);
+        let reason = LostReason::TimedOut(Timer::TaskManagement);
+        assert_eq!(rig.state(), SessionState::Failed(reason));
+        let resets = rig.target.received().iter().filter(|bhs| bhs[0] & 0x3f == 2).count();
+        assert_eq!(resets, 1 + ahead as usize, "the abort, and what follows it");
+    }
+}

@@ -4,12 +4,13 @@
 use core::time::Duration;
 
 use iscsi_core::config::Timeouts;
-use iscsi_core::testing::Rig;
+use iscsi_core::testing::{Faults, Rig, Told};
 use iscsi_core::text::Limits;
 use iscsi_core::wire::{
-    Completion, Opcode, Residual, ScsiCommand, ScsiResponseCode, TaskManagementResponseCode,
+    Completion, NopInKind, NopOutKind, Opcode, Residual, ScsiCommand, ScsiResponseCode, ScsiStatus,
+    TaskManagementResponseCode,
 };
-use iscsi_core::{LostReason, SessionState, SubmitError, TaskId, Timer};
+use iscsi_core::{LostReason, Lun, SessionState, SubmitError, TaskId, TaskManagement, Timer};
 
 const PDU: u32 = 8192;
 
@@ -20,6 +21,19 @@ fn stuck(pdus: u32) -> (Rig, TaskId, ScsiCommand) {
 }
 
 fn stuck_with(pdu: u32, pdus: u32) -> (Rig, TaskId, ScsiCommand) {
+    let mut rig = narrow(pdu);
+    let task = rig.write(0, &vec![7; (pdus * pdu) as usize]);
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    let r2t = rig.target.r2t(&command, 0, 0, pdus * pdu);
+    rig.target.send(r2t, &[]);
+    while rig.step() {}
+    assert!(rig.target.inbox.is_empty(), "nothing has arrived yet");
+    (rig, task, command)
+}
+
+/// A rig with such a line, and a target that takes so much in a PDU.
+fn narrow(pdu: u32) -> Rig {
     let timeouts = Timeouts { nop_interval: None, ..Timeouts::DEFAULT };
     let config = Rig::config().immediate_data(false).initial_r2t(true).timeouts(timeouts);
     let config = config.max_burst_length(1 << 20).build().unwrap();
@@ -29,14 +43,7 @@ fn stuck_with(pdu: u32, pdus: u32) -> (Rig, TaskId, ScsiCommand) {
     rig.faults[0].latency = Duration::from_millis(100);
     rig.faults[0].window = 2000;
     rig.log_in();
-    let task = rig.write(0, &vec![7; (pdus * pdu) as usize]);
-    rig.run();
-    let (command, _) = rig.target.expect_command();
-    let r2t = rig.target.r2t(&command, 0, 0, pdus * pdu);
-    rig.target.send(r2t, &[]);
-    while rig.step() {}
-    assert!(rig.target.inbox.is_empty(), "nothing has arrived yet");
-    (rig, task, command)
+    rig
 }
 
 /// How many Data-Out the target has received.
@@ -89,6 +96,41 @@ fn a_response_in_the_middle_counts_what_had_left() {
     rig.run();
     assert_eq!((rig.outcome(task).missing, data_outs(&rig)), (6 * PDU, 1));
     assert!(matches!(rig.outcome(task).response, ScsiResponseCode::CompletedAtTarget(_)));
+}
+
+/// The sense data of a write are kept while some of its PDUs wait.
+#[test]
+fn an_early_response_has_its_sense() {
+    let (mut rig, task, command) = stuck(6);
+    let check = Completion { status: ScsiStatus::CheckCondition, ..Completion::GOOD };
+    let response = rig.target.response(&command, check);
+    rig.target.send(response, &[0, 4, 0x72, 5, 0x20, 0]);
+    rig.run();
+    let Some(Told::Done { sense, .. }) = rig.end(task) else { panic!("{:?}", rig.end(task)) };
+    assert_eq!(sense[..], [0x72, 5, 0x20, 0]);
+}
+
+/// A reset that covers the task says as much as its own response.
+#[test]
+fn a_reset_takes_back_what_was_not_started() {
+    let mut rig = narrow(PDU);
+    let task = rig.write(0, &vec![7; 6 * PDU as usize]);
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    let now = rig.clock.now();
+    rig.driver.session.task_management(TaskManagement::LogicalUnitReset(Lun::ZERO), now).unwrap();
+    rig.driver.touch();
+    rig.run();
+    let request = rig.target.expect_task_management();
+    let r2t = rig.target.r2t(&command, 0, 0, 6 * PDU);
+    rig.target.send(r2t, &[]);
+    while rig.step() {}
+    let managed = rig.target.managed(&request, TaskManagementResponseCode::FunctionComplete);
+    rig.target.send(managed, &[]);
+    while rig.step() {}
+    assert!(rig.end(task).is_none() && rig.driver.session.holds(task));
+    rig.run();
+    assert_eq!((rig.lost(task), data_outs(&rig)), (Some(LostReason::TaskManagement), 1));
 }
 
 #[test]
@@ -148,4 +190,26 @@ fn the_time_of_a_ping_counts_from_when_it_has_left() {
     assert_eq!(rig.state(), SessionState::LoggedIn);
     rig.advance(Duration::from_secs(2));
     assert_eq!(rig.state(), SessionState::Failed(LostReason::TimedOut(Timer::NopOut)));
+}
+
+/// It may be the first in line for long.
+#[test]
+fn a_ping_that_cannot_leave_is_not_late_before_it_has_left() {
+    let timeouts = Timeouts { nop_interval: None, ..Timeouts::DEFAULT };
+    let mut rig = Rig::logged_in(Rig::config().timeouts(timeouts), Limits::DEFAULT);
+    rig.link.as_mut().unwrap().to_target.set_faults(Faults { window: 0, ..Faults::NONE });
+    let (connection, session) = rig.driver.ask();
+    connection.ping(session);
+    rig.advance(timeouts.nop_timeout * 3 / 4);
+    assert!(rig.target.inbox.is_empty());
+    rig.link.as_mut().unwrap().to_target.set_faults(Faults::NONE);
+    rig.driver.touch();
+    rig.advance(timeouts.nop_timeout * 3 / 4);
+    assert_eq!(rig.state(), SessionState::LoggedIn);
+    let NopOutKind::Ping { initiator_task_tag, .. } = rig.target.expect_nop_out().kind else {
+        panic!()
+    };
+    let echo = rig.target.nop_in(NopInKind::PingResponse(initiator_task_tag));
+    rig.send(echo, &[]);
+    assert!(!rig.driver.connection().is_pinging());
 }

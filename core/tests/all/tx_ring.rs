@@ -4,20 +4,34 @@
 use iscsi_core::driver::{RecvBuf, Transport, pump};
 use iscsi_core::testing::{Disk, Faults, Memory, Rig, Rng, Service};
 use iscsi_core::text::{Digests, Limits};
-use iscsi_core::wire::{Completion, NopInKind, TransferTag};
+use iscsi_core::wire::{Completion, NopInKind, ScsiCommand, TransferTag};
 use iscsi_core::{
-    Command, Connection, InlineSession, Lun, SessionState, TargetTransferTag, TaskId, Transfer,
-    Wants,
+    Buffers, Command, Connection, InlineSession, LostReason, Lun, Session, SessionState,
+    TargetTransferTag, TaskId, Transfer, Wants,
 };
 
 /// What the connection shows, joined.
 fn shown(rig: &mut Rig, runs: usize) -> Vec<u8> {
+    let memory = rig.memory.clone();
+    shown_of(rig, &memory, runs)
+}
+
+/// The same, if this is the memory of all tasks.
+fn shown_of(rig: &mut Rig, memory: &impl Buffers, runs: usize) -> Vec<u8> {
     let now = rig.clock.now();
-    let Rig { driver, memory, .. } = rig;
-    let (connection, session) = driver.ask();
+    let (connection, session) = rig.driver.ask();
     let mut out: Vec<&[u8]> = vec![&[]; runs];
-    let n = connection.poll_transmit(session, &*memory, &mut out, now);
+    let n = connection.poll_transmit(session, memory, &mut out, now);
     out[..n].concat()
+}
+
+/// The connection receives what the target has sent, and nothing goes out.
+fn receive(rig: &mut Rig) {
+    let answer = rig.target.take_output();
+    let now = rig.clock.now();
+    let (connection, session) = rig.driver.ask();
+    let n = connection.receive(&answer, &mut 100, session, &mut Memory::new(), now);
+    assert_eq!(n, answer.len());
 }
 
 fn transmitted(rig: &mut Rig, n: usize) {
@@ -96,12 +110,7 @@ fn what_was_shown_is_not_taken_back() {
     // The target answers before the completion of the send is known, and the application asks for more.
     let response = rig.target.response(&command, Completion::GOOD);
     rig.target.send(response, &[]);
-    let answer = rig.target.take_output();
-    let now = rig.clock.now();
-    let (connection, session) = rig.driver.ask();
-    let mut budget = 10;
-    let mut nothing = Memory::new();
-    assert_eq!(connection.receive(&answer, &mut budget, session, &mut nothing, now), answer.len());
+    receive(&mut rig);
     let read = rig.read(0, 1);
     rig.target.inbox.clear();
     assert!(shown(&mut rig, 200).starts_with(&under_way));
@@ -127,11 +136,190 @@ fn early_response_with_sense_does_not_change_what_is_shown() {
     let status = iscsi_core::wire::ScsiStatus::CheckCondition;
     let response = rig.target.response(&command, Completion { status, ..Completion::GOOD });
     rig.target.send(response, &[&[0, 100][..], &[0xff; 100]].concat());
-    let answer = rig.target.take_output();
+    receive(&mut rig);
+    assert!(shown(&mut rig, 10).starts_with(&before));
+}
+
+/// Writes of which everything is in the ring, the commands have left, and nothing else is shown.
+fn begun(writes: u32, segment: u32, len: u32) -> (Rig, Vec<TaskId>, Vec<ScsiCommand>) {
+    let config = Rig::config().immediate_data(false).initial_r2t(false).first_burst_length(len);
+    let limits = Limits { initial_r2t: false, first_burst_length: len, ..Limits::DEFAULT };
+    let limits = Limits { max_recv_data_segment_length: segment, ..limits };
+    let mut rig = Rig::logged_in(config, limits);
+    let write = Command::new(Lun::ZERO, &[0x2a; 10], Transfer::Out(len));
+    let tasks = (0..writes).map(|_| rig.submit(&write, &vec![7; len as usize])).collect();
+    let bytes = shown(&mut rig, 500);
+    let headers = &bytes[..writes as usize * 48];
+    rig.target.receive(headers);
+    transmitted(&mut rig, headers.len());
+    let commands = (0..writes).map(|_| rig.target.expect_command().0).collect();
+    (rig, tasks, commands)
+}
+
+/// The Data-Out that the target has received, by tag.
+fn data_outs(rig: &mut Rig) -> Vec<u32> {
+    let mut tags = Vec::new();
+    while !rig.target.inbox.is_empty() {
+        tags.push(rig.target.expect_data_out().0.initiator_task_tag.0);
+    }
+    tags
+}
+
+#[test]
+fn nothing_of_a_task_that_has_ended_is_begun() {
+    // The second one fills the ring.
+    for (segment, len) in [(512, 2048), (65_536, 4 * 65_536)] {
+        let (mut rig, tasks, commands) = begun(1, segment, len);
+        let response = rig.target.response(&commands[0], Completion::GOOD);
+        rig.target.send(response, &[]);
+        receive(&mut rig);
+        let (connection, session) = rig.driver.ask();
+        assert!(!connection.wants(session).write);
+        assert!(shown(&mut rig, 500).is_empty());
+        rig.run();
+        assert_eq!(rig.outcome(tasks[0]).missing, len);
+        // There is room again.
+        rig.read(0, 1);
+        rig.run();
+        assert!(rig.target.expect_command().0.read);
+    }
+}
+
+#[test]
+fn the_end_of_one_task_takes_nothing_from_the_others() {
+    for ended in 0..2 {
+        let (mut rig, _, commands) = begun(2, 512, 2048);
+        let response = rig.target.response(&commands[ended], Completion::GOOD);
+        rig.target.send(response, &[]);
+        receive(&mut rig);
+        let bytes = shown(&mut rig, 500);
+        rig.target.receive(&bytes);
+        transmitted(&mut rig, bytes.len());
+        assert_eq!(data_outs(&mut rig), [commands[1 - ended].initiator_task_tag.0; 4]);
+    }
+}
+
+/// Not even by the end of another task.
+#[test]
+fn what_was_shown_of_two_tasks_is_not_taken_back() {
+    let (mut rig, _, commands) = begun(2, 512, 2048);
+    let under_way = shown(&mut rig, 500);
+    for command in &commands {
+        let response = rig.target.response(command, Completion::GOOD);
+        rig.target.send(response, &[]);
+        receive(&mut rig);
+    }
+    assert!(shown(&mut rig, 500) == under_way);
+}
+
+#[test]
+fn more_commands_than_the_ring_takes_go_out_in_order() {
+    let config = Rig::config().build().unwrap();
+    let mut rig = Rig::with(config, Limits::DEFAULT, Session::boxed(100), RecvBuf::boxed(), 1);
+    rig.target.window = 200;
+    rig.log_in();
+    for lba in 0..100 {
+        rig.read(lba, 1);
+    }
+    // Not all of them stand in the ring: what becomes urgent goes before the rest.
+    assert!(shown(&mut rig, 500).len() < 100 * 48);
+    rig.run();
+    let lbas: Vec<_> = (0..100).map(|_| rig.target.expect_command().0.cdb[5]).collect();
+    assert!(lbas.into_iter().eq(0..100));
+}
+
+#[test]
+fn a_full_ring_fits_into_the_runs_of_one_send() {
+    let config = Rig::config().header_digest(Digests::CRC32C).data_digest(Digests::CRC32C);
+    let config = config.build().unwrap();
+    let mut rig = Rig::with(config, Limits::DEFAULT, Session::boxed(100), RecvBuf::boxed(), 1);
+    rig.target.window = 200;
+    rig.log_in();
+    for _ in 0..100 {
+        rig.submit(&Command::new(Lun::ZERO, &[0x2a; 10], Transfer::Out(5)), &[1; 5]);
+    }
+    // Header and its digest; data; padding and their digest.
+    let whole = shown(&mut rig, 500);
+    assert_eq!(whole.len() % (52 + 5 + 7), 0);
+    assert!(shown(&mut rig, Connection::MAX_RUNS) == whole);
+}
+
+/// Only a PDU with a task's data shows its memory.
+#[test]
+fn memory_of_a_read_is_free_though_its_command_waits_beside_data() {
+    let mut rig = Rig::scripted();
+    let (read, write) = (rig.read(0, 1), rig.write(1, &[1; 512]));
+    assert!(shown(&mut rig, 10).len() > 512);
     let now = rig.clock.now();
     let (connection, session) = rig.driver.ask();
-    connection.receive(&answer, &mut 10, session, &mut Memory::new(), now);
-    assert!(shown(&mut rig, 10).starts_with(&before));
+    connection.revoke(read, session, now).unwrap();
+    assert_eq!(rig.state(), SessionState::LoggedIn);
+    let (connection, session) = rig.driver.ask();
+    connection.revoke(write, session, now).unwrap();
+    assert_eq!(rig.state(), SessionState::Failed(LostReason::Aborted));
+}
+
+/// Memory of one write. It lends so many bytes and no more, in runs of this length, however few were asked for.
+struct Lender {
+    bytes: Vec<u8>,
+    run: usize,
+}
+
+impl Buffers for Lender {
+    fn data_in(&mut self, _task: TaskId, _at: u32, _max: u32) -> &mut [u8] {
+        &mut []
+    }
+
+    fn data_out(&self, _task: TaskId, at: u32, _max: u32) -> &[u8] {
+        let rest = self.bytes.get(at as usize..).unwrap_or_default();
+        &rest[..rest.len().min(self.run)]
+    }
+}
+
+#[test]
+fn bytes_that_are_not_lent_end_the_connection_when_their_turn_comes() {
+    for lent in [4, 512, 1020] {
+        let mut rig = Rig::scripted();
+        rig.write(0, &[5; 1024]);
+        let memory = Lender { bytes: vec![5; lent], run: usize::MAX };
+        assert_eq!(shown_of(&mut rig, &memory, 10).len(), 48 + lent);
+        transmitted(&mut rig, 48 + lent);
+        assert_eq!(rig.state(), SessionState::LoggedIn);
+        assert!(shown_of(&mut rig, &memory, 10).is_empty());
+        assert_eq!(rig.state(), SessionState::Failed(LostReason::NoBuffer), "{lent}");
+    }
+}
+
+#[test]
+fn runs_that_are_longer_than_asked_for_are_cut() {
+    let data: Vec<u8> = (0..3001).map(|at| (at % 253) as u8).collect();
+    let rig = || {
+        let config = Rig::config().first_burst_length(4096);
+        let limits = Limits { max_recv_data_segment_length: 1000, ..Limits::DEFAULT };
+        let mut rig = Rig::logged_in(config, limits);
+        rig.submit(&Command::new(Lun::ZERO, &[0x2a; 10], Transfer::Out(3001)), &data);
+        rig
+    };
+    let expected = shown(&mut rig(), 200);
+    assert!(expected.len() > 3001);
+    for run in [300, 600, 999, 1001, 4000] {
+        let memory = Lender { bytes: data.clone(), run };
+        assert!(shown_of(&mut rig(), &memory, 200) == expected, "{run}");
+    }
+}
+
+/// What stood in the ring is none of its business any more.
+#[test]
+fn an_empty_ring_asks_for_no_memory() {
+    let mut rig = Rig::serving(Disk::new(16));
+    for _ in 0..40 {
+        let task = rig.write(0, &[1; 512]);
+        rig.run();
+        assert!(rig.outcome(task).is_good());
+        rig.memory.take(task);
+        assert!(shown(&mut rig, 10).is_empty());
+        assert_eq!(rig.state(), SessionState::LoggedIn);
+    }
 }
 
 /// Takes everything and says that it took nothing.
@@ -220,7 +408,7 @@ fn end_together_with_the_last_bytes() {
     pipe.close_at_once(now);
     rig.run();
     assert!(rig.outcome(task).is_good());
-    assert_eq!(rig.state(), SessionState::Failed(iscsi_core::LostReason::Eof));
+    assert_eq!(rig.state(), SessionState::Failed(LostReason::Eof));
 }
 
 #[test]

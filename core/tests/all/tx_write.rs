@@ -426,6 +426,39 @@ fn w_27_bidirectional_command_serves_both_directions() {
     assert_eq!(rig.memory.read(task), [8; 512]);
 }
 
+/// RFC 7143 section 11.7.7: all but the last PDU of a burst are whole words, the immediate one included.
+#[test]
+fn w_05_immediate_data_before_more_of_the_burst_are_whole_words() {
+    for segment in [1025, 1026, 1027] {
+        let expected = (1024, false, vec![(1024, 976, true)]);
+        assert_eq!(unsolicited(config(true, false, 4096), segment, 2000), expected, "{segment}");
+        // Nothing follows: all of it.
+        let expected = (segment - 1, true, vec![]);
+        assert_eq!(unsolicited(config(true, true, 4096), segment, segment - 1), expected);
+    }
+}
+
+/// What the target had asked for and does not want any more is not sent in the name of the next task.
+#[test]
+fn r2ts_of_a_task_end_with_it() {
+    let (mut rig, task, command) = writing(4096, Limits::DEFAULT);
+    let r2t = rig.target.r2t(&command, 0, 1024, 512);
+    rig.target.send(r2t, &[]);
+    let response = rig.target.response(&command, Completion::GOOD);
+    rig.send(response, &[]);
+    assert!(rig.end(task).is_some());
+    assert!(rig.target.inbox.is_empty());
+    let next = Command::new(Lun::ZERO, &[0x2a; 10], Transfer::Out(2048));
+    let next = rig.submit(&next, &bytes(2048));
+    assert_eq!(next.index(), task.index());
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    assert!(rig.target.inbox.is_empty());
+    let r2t = rig.target.r2t(&command, 0, 0, 2048);
+    rig.send(r2t, &[]);
+    assert_eq!(answers(&mut rig), [(0x7000, 0, 2048, 0, true)]);
+}
+
 #[test]
 fn descending_r2ts_without_sequence_order() {
     let limits = Limits { data_sequence_in_order: false, ..Limits::DEFAULT };

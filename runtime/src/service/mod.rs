@@ -8,6 +8,7 @@ use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
 use iscsi_core::config::Retry;
+use iscsi_core::text::SessionType;
 use iscsi_core::{
     Counters, Instant, Negotiated, Portal, RecoveryStatus, SessionCounters, SessionState,
     SubmitError, TaskId, TaskManagement, TaskManagementId, Wants,
@@ -471,6 +472,10 @@ impl<R: Reactor, F: Front> Service<R, F> {
     fn ping(&mut self, reply: F::Ping) {
         if self.engine.session.state() != SessionState::LoggedIn {
             reply.send(Err(self.engine.refusal(SubmitError::NotOpen)));
+            return;
+        }
+        if self.engine.session.config().session_type() == SessionType::Discovery {
+            reply.send(Err(Error::Submit(SubmitError::DiscoverySession)));
             return;
         }
         let since = self.engine.now();
