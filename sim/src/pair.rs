@@ -9,8 +9,8 @@ use iscsi_core::driver::RecvBuf;
 use iscsi_core::testing::{Clock, Faults, Link, Memory, PduFault, Rng, StrictDriver, Tap, Told};
 use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_core::{
-    Action, Command, Direction, Instant, LostReason, Lun, Portal, SessionState, SubmitError,
-    TaskId, TaskManagement, TaskManagementId, Transfer, Verdict,
+    Action, Command, Direction, Instant, LostReason, Lun, Portal, ProtocolError, SessionState,
+    SubmitError, TaskId, TaskManagement, TaskManagementId, Transfer, Verdict,
 };
 use iscsi_scsi::capacity::ReadCapacity10;
 use iscsi_scsi::primary::{Inquiry, TestUnitReady};
@@ -37,6 +37,9 @@ const PATIENCE: u64 = 3_600_000_000;
 /// A connection whose bits flip has one in so many thousands of its writes hit.
 const FLIP: u16 = 8;
 
+/// How often the initiator asks for a PDU whose data arrived damaged. If what comes then is damaged too, it gives the connection up.
+const TRIES: u32 = 4;
+
 /// How a task management function ended.
 type Managed = Result<TaskManagementResponseCode, LostReason>;
 
@@ -59,6 +62,8 @@ pub(crate) struct Pair<'a> {
     bad_connections: u32,
     flips_wanted: bool,
     pub(crate) comeback: Comeback,
+    /// Why the initiator has given up the session, if what the network did to its last connection is a reason for that.
+    pub(crate) given_up_for: Option<LostReason>,
     /// When a connection is made, or refused.
     connecting: Option<(Instant, bool)>,
     damage: u16,
@@ -105,6 +110,7 @@ impl<'a> Pair<'a> {
             bad_connections: setup.bad_connections,
             flips_wanted: false,
             comeback: Comeback::new(*setup.initiator.recovery()),
+            given_up_for: None,
             connecting: None,
             damage: setup.damage,
             level_1: setup.level_1,
@@ -158,6 +164,7 @@ impl<'a> Pair<'a> {
         let portal = Portal::parse("192.0.2.2:3260").map_err(|e| e.to_string())?;
         self.driver.session.open(portal, self.clock.now()).map_err(|e| format!("open: {e}"))?;
         self.comeback.given_up = false;
+        self.given_up_for = None;
         self.driver.touch();
         Ok(())
     }
@@ -329,7 +336,10 @@ impl<'a> Pair<'a> {
             }
             match &told {
                 Told::State(SessionState::LoggedIn) => self.start_flipping(),
-                Told::State(SessionState::Failed(_)) => self.comeback.given_up = true,
+                Told::State(SessionState::Failed(reason)) => {
+                    self.comeback.given_up = true;
+                    self.given_up_for = Some(*reason).filter(|r| self.was_damaged_too_often(*r));
+                }
                 Told::ConnectionLost(_) => {
                     let what = match self.comeback.stage {
                         Some(SessionState::LoggingIn) => "logins lost",
@@ -384,6 +394,19 @@ impl<'a> Pair<'a> {
             return Err(format!("{held} tasks are in use, {live} live and {silent} detached"));
         }
         Ok(any)
+    }
+
+    /// Whether the initiator may give up a connection for this reason: one PDU came damaged as often as it was asked for.
+    fn was_damaged_too_often(&mut self, reason: LostReason) -> bool {
+        let told = self.sabotage != Some(Sabotage::UntoldDamage);
+        let hits = match &self.near {
+            Some(far) if told => far.link.to_initiator.most_damaged(),
+            _ => 0,
+        };
+        self.log.line(self.clock.now(), || format!("a PDU was damaged {hits} times"));
+        let too_often = reason == LostReason::Protocol(ProtocolError::DataDigest) && hits > TRIES;
+        count::add(&mut self.counts, "session", "given up for one PDU", too_often.into());
+        too_often
     }
 
     /// From the login on bits flip: before it there is no digest.

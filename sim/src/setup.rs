@@ -99,7 +99,11 @@ impl Setup {
             scattered: rng.below(2) == 0,
             peeks: rng.below(3) == 0,
             level_1,
-            damage: if rules.data { pick(rng, &[5, 20, 50]) } else { 0 },
+            damage: match sabotage {
+                Some(Sabotage::UntoldDamage) => 1000,
+                _ if rules.data => pick(rng, &[5, 20, 50]),
+                _ => 0,
+            },
         })
     }
 
