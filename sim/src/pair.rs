@@ -25,7 +25,7 @@ use crate::mutate;
 use crate::replay::Tape;
 use crate::sabotage::Sabotage;
 use crate::scenario::Rules;
-use crate::setup::{Setup, pick, scratch};
+use crate::setup::{CONNECT, Setup, pick, scratch};
 use crate::watch::Watch;
 
 /// The most steps between two rests.
@@ -36,6 +36,9 @@ const PATIENCE: u64 = 3_600_000_000;
 
 /// A connection whose bits flip has one in so many thousands of its writes hit.
 const FLIP: u16 = 8;
+
+/// So many attempts to connect in a row may come to nothing because they take longer than the initiator waits.
+const LATE: u32 = 8;
 
 /// How often the initiator asks for a PDU whose data arrived damaged. If what comes then is damaged too, it gives the connection up.
 const TRIES: u32 = 4;
@@ -66,6 +69,8 @@ pub(crate) struct Pair<'a> {
     pub(crate) given_up_for: Option<LostReason>,
     /// When a connection is made, or refused.
     connecting: Option<(Instant, bool)>,
+    /// Attempts in a row that took too long.
+    late: u32,
     damage: u16,
     level_1: bool,
     sabotage: Option<Sabotage>,
@@ -112,6 +117,7 @@ impl<'a> Pair<'a> {
             comeback: Comeback::new(*setup.initiator.recovery()),
             given_up_for: None,
             connecting: None,
+            late: 0,
             damage: setup.damage,
             level_1: setup.level_1,
             sabotage,
@@ -446,7 +452,12 @@ impl<'a> Pair<'a> {
             self.bad_connections -= 1;
             count::add(&mut self.counts, "session", "connections refused", 1);
         }
-        let millis = if uneasy { pick(&mut self.rng, &[0, 0, 1, 700, 6_000]) } else { 0 };
+        let mut millis = if uneasy { pick(&mut self.rng, &[0, 0, 1, 700, 6_000]) } else { 0 };
+        // Else bytes could keep away every attempt: what comes to nothing uses up no bad connection.
+        self.late = if Duration::from_millis(millis) > CONNECT { self.late + 1 } else { 0 };
+        if self.late > LATE {
+            (self.late, millis) = (0, 0);
+        }
         self.connecting = Some((now + Duration::from_millis(millis), refused));
         Ok(())
     }
