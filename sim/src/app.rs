@@ -84,7 +84,11 @@ impl<'p, 'a> App<'p, 'a> {
                 SessionState::Idle => self.pair.open()?,
                 SessionState::Closed | SessionState::Failed(_) => {
                     let state = self.pair.state();
-                    if state != SessionState::Closed && !self.pair.rules.loses() {
+                    let rightly = match state {
+                        SessionState::Failed(reason) => self.pair.given_up_for == Some(reason),
+                        _ => true,
+                    };
+                    if !rightly && !self.pair.rules.loses() {
                         return Err(format!("the session was lost: {state:?}"));
                     }
                     self.pair.open()?;
@@ -271,7 +275,7 @@ impl<'p, 'a> App<'p, 'a> {
                 let kept = rules.recovers && running.again;
                 let allowed = match kept {
                     true => comeback.allows(*reason, losses, rules.damages()),
-                    false => rules.loses(),
+                    false => rules.loses() || self.pair.given_up_for == Some(*reason),
                 };
                 if !asked && !allowed && !rules.blind {
                     return Err(format!("lost: {reason:?}"));

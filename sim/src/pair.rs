@@ -9,8 +9,8 @@ use iscsi_core::driver::RecvBuf;
 use iscsi_core::testing::{Clock, Faults, Link, Memory, PduFault, Rng, StrictDriver, Tap, Told};
 use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_core::{
-    Action, Command, Direction, Instant, LostReason, Lun, Portal, SessionState, SubmitError,
-    TaskId, TaskManagement, TaskManagementId, Transfer, Verdict,
+    Action, Command, Direction, Instant, LostReason, Lun, Portal, ProtocolError, SessionState,
+    SubmitError, TaskId, TaskManagement, TaskManagementId, Transfer, Verdict,
 };
 use iscsi_scsi::capacity::ReadCapacity10;
 use iscsi_scsi::primary::{Inquiry, TestUnitReady};
@@ -25,7 +25,7 @@ use crate::mutate;
 use crate::replay::Tape;
 use crate::sabotage::Sabotage;
 use crate::scenario::Rules;
-use crate::setup::{Setup, pick, scratch};
+use crate::setup::{CONNECT, Setup, pick, scratch};
 use crate::watch::Watch;
 
 /// The most steps between two rests.
@@ -36,6 +36,12 @@ const PATIENCE: u64 = 3_600_000_000;
 
 /// A connection whose bits flip has one in so many thousands of its writes hit.
 const FLIP: u16 = 8;
+
+/// So many attempts to connect in a row may come to nothing because they take longer than the initiator waits.
+const LATE: u32 = 8;
+
+/// How often the initiator asks for a PDU whose data arrived damaged. If what comes then is damaged too, it gives the connection up.
+const TRIES: u32 = 4;
 
 /// How a task management function ended.
 type Managed = Result<TaskManagementResponseCode, LostReason>;
@@ -59,8 +65,12 @@ pub(crate) struct Pair<'a> {
     bad_connections: u32,
     flips_wanted: bool,
     pub(crate) comeback: Comeback,
+    /// Why the initiator has given up the session, if what the network did to its last connection is a reason for that.
+    pub(crate) given_up_for: Option<LostReason>,
     /// When a connection is made, or refused.
     connecting: Option<(Instant, bool)>,
+    /// Attempts in a row that took too long.
+    late: u32,
     damage: u16,
     level_1: bool,
     sabotage: Option<Sabotage>,
@@ -105,7 +115,9 @@ impl<'a> Pair<'a> {
             bad_connections: setup.bad_connections,
             flips_wanted: false,
             comeback: Comeback::new(*setup.initiator.recovery()),
+            given_up_for: None,
             connecting: None,
+            late: 0,
             damage: setup.damage,
             level_1: setup.level_1,
             sabotage,
@@ -158,6 +170,7 @@ impl<'a> Pair<'a> {
         let portal = Portal::parse("192.0.2.2:3260").map_err(|e| e.to_string())?;
         self.driver.session.open(portal, self.clock.now()).map_err(|e| format!("open: {e}"))?;
         self.comeback.given_up = false;
+        self.given_up_for = None;
         self.driver.touch();
         Ok(())
     }
@@ -329,7 +342,10 @@ impl<'a> Pair<'a> {
             }
             match &told {
                 Told::State(SessionState::LoggedIn) => self.start_flipping(),
-                Told::State(SessionState::Failed(_)) => self.comeback.given_up = true,
+                Told::State(SessionState::Failed(reason)) => {
+                    self.comeback.given_up = true;
+                    self.given_up_for = Some(*reason).filter(|r| self.was_damaged_too_often(*r));
+                }
                 Told::ConnectionLost(_) => {
                     let what = match self.comeback.stage {
                         Some(SessionState::LoggingIn) => "logins lost",
@@ -386,6 +402,19 @@ impl<'a> Pair<'a> {
         Ok(any)
     }
 
+    /// Whether the initiator may give up a connection for this reason: one PDU came damaged as often as it was asked for.
+    fn was_damaged_too_often(&mut self, reason: LostReason) -> bool {
+        let told = self.sabotage != Some(Sabotage::UntoldDamage);
+        let hits = match &self.near {
+            Some(far) if told => far.link.to_initiator.most_damaged(),
+            _ => 0,
+        };
+        self.log.line(self.clock.now(), || format!("a PDU was damaged {hits} times"));
+        let too_often = reason == LostReason::Protocol(ProtocolError::DataDigest) && hits > TRIES;
+        count::add(&mut self.counts, "session", "given up for one PDU", too_often.into());
+        too_often
+    }
+
     /// From the login on bits flip: before it there is no digest.
     fn start_flipping(&mut self) {
         let Some(far) = self.near.as_mut().filter(|_| self.flips_wanted) else { return };
@@ -423,7 +452,12 @@ impl<'a> Pair<'a> {
             self.bad_connections -= 1;
             count::add(&mut self.counts, "session", "connections refused", 1);
         }
-        let millis = if uneasy { pick(&mut self.rng, &[0, 0, 1, 700, 6_000]) } else { 0 };
+        let mut millis = if uneasy { pick(&mut self.rng, &[0, 0, 1, 700, 6_000]) } else { 0 };
+        // Else bytes could keep away every attempt: what comes to nothing uses up no bad connection.
+        self.late = if Duration::from_millis(millis) > CONNECT { self.late + 1 } else { 0 };
+        if self.late > LATE {
+            (self.late, millis) = (0, 0);
+        }
         self.connecting = Some((now + Duration::from_millis(millis), refused));
         Ok(())
     }

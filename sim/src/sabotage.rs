@@ -21,6 +21,8 @@ pub enum Sabotage {
     IgnoredReads,
     /// The target skips a StatSN.
     StatSnGap,
+    /// The network damages all data to the initiator, and does not say so.
+    UntoldDamage,
 }
 
 /// A disk that keeps most of what it is told.

@@ -126,7 +126,7 @@ pub(crate) struct Rules {
     pub(crate) cuts: bool,
     pub(crate) flips: bool,
     pub(crate) pdus: bool,
-    /// Bits flip in data segments, padding and data digests only, and both ends recover from that.
+    /// Bits flip in data segments, padding and data digests only, and both ends recover from that, unless one PDU is hit again and again.
     pub(crate) data: bool,
     /// The session has a policy for recovery, and connections are refused.
     pub(crate) recovers: bool,

@@ -16,6 +16,9 @@ use crate::scenario::Rules;
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 512;
 
+/// How long the initiator waits for a connection, where one may take long.
+pub(crate) const CONNECT: Duration = Duration::from_secs(5);
+
 /// Blocks of a lane up to which transfers count as small.
 const SMALL: usize = 8;
 
@@ -99,7 +102,11 @@ impl Setup {
             scattered: rng.below(2) == 0,
             peeks: rng.below(3) == 0,
             level_1,
-            damage: if rules.data { pick(rng, &[5, 20, 50]) } else { 0 },
+            damage: match sabotage {
+                Some(Sabotage::UntoldDamage) => 1000,
+                _ if rules.data => pick(rng, &[5, 20, 50]),
+                _ => 0,
+            },
         })
     }
 
@@ -209,8 +216,7 @@ fn timeouts(rules: Rules) -> Timeouts {
     if !rules.damages() {
         // No keep-alive and no deadline helps a connection that is logged in.
         let never = Duration::from_secs(1_000_000);
-        let short = Duration::from_secs(5);
-        let making = if rules.recovers { short } else { never };
+        let making = if rules.recovers { CONNECT } else { never };
         return Timeouts {
             connect: making,
             login: making,
@@ -226,7 +232,7 @@ fn timeouts(rules: Rules) -> Timeouts {
     }
     let short = Duration::from_secs(5);
     Timeouts {
-        connect: short,
+        connect: CONNECT,
         login: short,
         command: Some(short),
         task_management: short,

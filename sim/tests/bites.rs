@@ -34,6 +34,13 @@ fn a_target_that_does_not_answer() {
     assert!(reason.contains("never end"), "{reason}");
 }
 
+/// Without a reason that the network knows of, the initiator may not give up.
+#[test]
+fn a_session_given_up_without_a_reason() {
+    let reason = found(Scenario::Damage, Sabotage::UntoldDamage);
+    assert!(reason.contains("the session was lost: Failed(Protocol(Data"), "{reason}");
+}
+
 #[test]
 fn a_target_that_skips_a_number() {
     let reason = found(Scenario::Network, Sabotage::StatSnGap);

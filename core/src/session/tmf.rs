@@ -394,9 +394,12 @@ fn abort_answered(
         response,
         Code::FunctionComplete | Code::FunctionSucceeded { .. } | Code::TaskDoesNotExist
     ) {
+        // A target that has not received the command and does not count it as received leaves a hole: what was sent after it would
+        // never be carried out (RFC 7143 section 11.6.1). The connection has to go.
+        let leaves_hole = response == Code::TaskDoesNotExist && has_not_arrived(session, index);
         session.bury(index);
         session.finish(index, TaskEnd::Lost(reason));
-        Ok(())
+        if leaves_hole { Err(reason) } else { Ok(()) }
     } else if reason == LostReason::Aborted {
         // The target keeps the task, and so does the application; but not for ever.
         session.slots[index].state = TaskState::Active;
@@ -409,6 +412,12 @@ fn abort_answered(
         // A task that neither ends nor can be aborted goes with its connection.
         Err(reason)
     }
+}
+
+/// The target has not received the command of this task, as far as it has said. An immediate one has no place in the order.
+fn has_not_arrived(session: &Session, index: u16) -> bool {
+    let slot = &session.slots[index];
+    !slot.immediate && !slot.cmd_sn.lt(session.core.window.exp_cmd_sn)
 }
 
 /// Why a task is being aborted.
@@ -460,7 +469,7 @@ fn conclude(session: &mut Session, order: u32, lun: Option<Lun>) -> Result<(), L
                 TaskState::Aborting => slot.abort_reason,
                 _ => LostReason::TaskManagement,
             };
-            if !slot.immediate && !slot.cmd_sn.lt(session.core.window.exp_cmd_sn) {
+            if has_not_arrived(session, index) {
                 result = Err(reason);
             }
             session.bury(index);

@@ -230,6 +230,13 @@ impl Pipe {
         damage.map_or_else(Vec::new, |damage| list(&damage.counts))
     }
 
+    /// How often [`damage_data`](Self::damage_data) has damaged the same PDU to the initiator, at most: what is sent again under its DataSN or
+    /// its StatSN is the same.
+    pub fn most_damaged(&self) -> u32 {
+        let damage = self.filter.as_ref().and_then(|filter| filter.damage.as_ref());
+        damage.map_or(0, Damage::most)
+    }
+
     /// The digests of the full feature phase, for the filter of whole PDUs.
     pub(super) const fn set_digests(&mut self, header: DigestKind, data: DigestKind) {
         if let Some(filter) = &mut self.filter {

@@ -90,7 +90,12 @@ impl core::str::FromStr for IscsiUrl {
 impl fmt::Display for IscsiUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_authority(f, &self.credentials, &self.portal)?;
-        write!(f, "/{}/{}", Encoded(self.target.as_str()), self.lun)
+        write!(f, "/{}/", Encoded(self.target.as_str()))?;
+        match self.lun.number().filter(|number| Lun::new(*number) == Some(self.lun)) {
+            Some(number) => write!(f, "{number}"),
+            // The number alone would be read as other bytes.
+            None => write!(f, "{:#018x}", u64::from_be_bytes(self.lun.to_bytes())),
+        }
     }
 }
 

@@ -266,6 +266,36 @@ fn a_reset_for_a_command_that_never_arrived_drops_the_connection() {
     }
 }
 
+/// ABORT TASK counts the number of a command that never arrived as received, unless the target says that there was no such task.
+#[test]
+fn an_abort_that_leaves_a_hole_drops_the_connection() {
+    for (code, leaves_hole) in [(Code::FunctionComplete, false), (Code::TaskDoesNotExist, true)] {
+        let (mut rig, task, command) = reading();
+        rig.target.checks = false;
+        rig.target.exp_cmd_sn = command.cmd_sn;
+        abort(&mut rig, task);
+        let request = rig.target.expect_task_management();
+        answer(&mut rig, &request, code);
+        assert_eq!(rig.lost(task), Some(LostReason::Aborted));
+        let state = match leaves_hole {
+            true => SessionState::Failed(LostReason::Aborted),
+            false => SessionState::LoggedIn,
+        };
+        assert_eq!(rig.state(), state, "{code:?}");
+    }
+    // An immediate command has no number of its own.
+    let mut rig = Rig::scripted();
+    let command = Command::new(Lun::ZERO, &[0; 6], Transfer::None).immediate();
+    let task = rig.submit(&command, &[]);
+    rig.run();
+    rig.target.expect_command();
+    abort(&mut rig, task);
+    let request = rig.target.expect_task_management();
+    answer(&mut rig, &request, Code::TaskDoesNotExist);
+    assert_eq!(rig.lost(task), Some(LostReason::Aborted));
+    assert_eq!(rig.state(), SessionState::LoggedIn);
+}
+
 #[test]
 fn a_refused_reset_drops_the_connection() {
     let mut rig = Rig::scripted();

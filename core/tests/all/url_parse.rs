@@ -104,6 +104,11 @@ fn luns_are_numbers_or_eight_bytes() {
     let well_known = Lun::from_bytes([0xc1, 1, 0, 0, 0, 0, 0, 0]);
     assert_eq!(lun("0xc101000000000000"), well_known);
     assert_eq!(lun(&well_known.to_string()), well_known);
+    // LUN 1 by the flat method is other bytes than LUN 1; shown as a number it would be the latter.
+    let flat = format!("iscsi://host:3260/{IQN}/0x4001000000000000");
+    assert_eq!(full(&flat).to_string(), flat);
+    let number = format!("iscsi://host:3260/{IQN}/300");
+    assert_eq!(full(&number).to_string(), number);
     for text in [
         "",
         "x",
