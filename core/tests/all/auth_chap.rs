@@ -7,6 +7,8 @@ use iscsi_core::auth::{
 use iscsi_core::text::{Key, Pairs, Writer};
 use iscsi_core::wire::LoginStatus;
 
+use crate::text_pairs::base64;
+
 const CHALLENGE: &str = "0x00112233445566778899aabbccddeeff";
 
 /// The initiator's challenge: its entropy is all 0x11.
@@ -244,20 +246,6 @@ fn a19_and_a21_a_proof_in_base64_and_a_long_name() {
     initiator.respond(&format!("CHAP_A=5;CHAP_I=7;CHAP_C={CHALLENGE};")).unwrap();
     let text = format!("CHAP_N={name};CHAP_R=0b{};", base64(&bytes));
     assert_eq!(initiator.verify(&text), Ok(()));
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
-        let bits = bits << (8 * (3 - group.len()));
-        for at in 0..4 {
-            let symbol = ALPHABET[(bits >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= group.len() { char::from(symbol) } else { '=' });
-        }
-    }
-    text
 }
 
 #[test]
