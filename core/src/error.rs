@@ -9,7 +9,7 @@ use core::fmt;
 use crate::login::LoginError;
 use crate::text::{SendTargetsError, TextError};
 use crate::wire::{FormatError, LoginStatus, RejectReason};
-use crate::{DataSn, InitiatorTaskTag, R2tSn, StatSn};
+use crate::{CmdSn, DataSn, InitiatorTaskTag, R2tSn, StatSn};
 
 /// Why a request of the application was refused. Nothing changed; it may be made again later.
 ///
@@ -103,6 +103,13 @@ pub enum ProtocolError {
         /// What came.
         got: StatSn,
     },
+    /// The ExpCmdSN of the last Login Response acknowledges commands that were never sent.
+    ExpCmdSn {
+        /// The next CmdSN.
+        expected: CmdSn,
+        /// What came.
+        got: CmdSn,
+    },
     /// Data-In for a task that reads nothing.
     DataInNotExpected(InitiatorTaskTag),
     /// Data-In outside of the task's length.
@@ -189,6 +196,7 @@ impl ProtocolError {
             Self::DataSegmentTooLong { .. } => "13.12",
             Self::UnexpectedPdu(_) | Self::UnknownTask(_) | Self::LunMismatch(_) => "4.2.5.3",
             Self::StatSn { .. } => "4.2.2.2",
+            Self::ExpCmdSn { .. } => "4.2.2.1",
             Self::DataInNotExpected(_) => "4.2.5.3",
             Self::DataInOutOfRange { .. } | Self::DataInOrder { .. } => "11.7.6",
             Self::DataSn { .. } | Self::ExpDataSn { .. } | Self::R2tSn { .. } => "7.9",
@@ -220,6 +228,9 @@ impl fmt::Display for ProtocolError {
             Self::UnknownTask(itt) => write!(f, "PDU for unknown task {itt}")?,
             Self::LunMismatch(itt) => write!(f, "LUN differs from the LUN of task {itt}")?,
             Self::StatSn { expected, got } => write!(f, "StatSN {got} instead of {expected}")?,
+            Self::ExpCmdSn { expected, got } => {
+                write!(f, "ExpCmdSN {got} after a login with CmdSN {expected}")?;
+            }
             Self::DataInNotExpected(itt) => {
                 write!(f, "Data-In for task {itt}, which reads nothing")?;
             }

@@ -72,6 +72,11 @@ impl Connection {
             Step::Done { negotiated, tsih } => {
                 // Targets leave the counters empty in earlier responses.
                 if let LoginOutcome::Proceed(progress) = &response.outcome {
+                    let (expected, got) = (session.core.window.cmd_sn, progress.exp_cmd_sn);
+                    if !got.le(expected) {
+                        // The target waits for commands from there on, and ours would never be in its window.
+                        return Err(ProtocolError::ExpCmdSn { expected, got }.into());
+                    }
                     session.core.window.update(progress.exp_cmd_sn, progress.max_cmd_sn);
                 }
                 self.full_feature(&negotiated);

@@ -1,10 +1,10 @@
 //! The command window: what may be sent, and what moves the registers.
 #![cfg(feature = "testing")]
 
-use iscsi_core::testing::Rig;
+use iscsi_core::testing::{Do, Field, Rig, Rule, When};
 use iscsi_core::text::Limits;
 use iscsi_core::wire::{Completion, NopIn, NopInKind};
-use iscsi_core::{CmdSn, Command, Lun, SessionState, TaskId, Transfer};
+use iscsi_core::{CmdSn, Command, LostReason, Lun, ProtocolError, SessionState, TaskId, Transfer};
 
 fn ready(rig: &mut Rig) -> TaskId {
     rig.submit(&Command::new(Lun::ZERO, &[0; 6], Transfer::None), &[])
@@ -154,4 +154,17 @@ fn c_07_numbers_wrap_around() {
         assert_eq!(rig.target.expect_command().0.cmd_sn, CmdSn(cmd_sn));
     }
     assert!(rig.target.inbox.is_empty());
+}
+
+/// The target waits for commands from a number on that is still to come: none of ours would be in its window.
+#[test]
+fn a_login_that_acknowledges_what_was_never_sent_fails() {
+    let mut rig = Rig::new(Rig::config().build().unwrap(), Limits::DEFAULT, 1);
+    let patch = Rule::new(When::sends_last_login(), Do::Add(Field::EXP_CMD_SN, 16));
+    rig.target.script.add(patch);
+    rig.open();
+    let SessionState::Failed(LostReason::Protocol(error)) = rig.state() else { panic!() };
+    let ProtocolError::ExpCmdSn { expected, got } = error else { panic!("{error}") };
+    assert_eq!(got, expected.plus(16));
+    assert!(error.to_string().contains("after a login with CmdSN"), "{error}");
 }
