@@ -103,7 +103,7 @@ pub enum ProtocolError {
         /// What came.
         got: StatSn,
     },
-    /// The ExpCmdSN of the last Login Response acknowledges commands that were never sent.
+    /// The ExpCmdSN of the last Login Response, and again that of the echo of a ping, acknowledges commands that were never sent.
     ExpCmdSn {
         /// The next CmdSN.
         expected: CmdSn,
@@ -229,7 +229,7 @@ impl fmt::Display for ProtocolError {
             Self::LunMismatch(itt) => write!(f, "LUN differs from the LUN of task {itt}")?,
             Self::StatSn { expected, got } => write!(f, "StatSN {got} instead of {expected}")?,
             Self::ExpCmdSn { expected, got } => {
-                write!(f, "ExpCmdSN {got} after a login with CmdSN {expected}")?;
+                write!(f, "ExpCmdSN {got} after a login, where CmdSN {expected} is the next")?;
             }
             Self::DataInNotExpected(itt) => {
                 write!(f, "Data-In for task {itt}, which reads nothing")?;

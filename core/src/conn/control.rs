@@ -100,7 +100,7 @@ impl Connection {
         self.core.timers.ping = None;
     }
 
-    pub(super) fn nop_in(&mut self, nop: &NopIn) -> Result<(), LostReason> {
+    pub(super) fn nop_in(&mut self, nop: &NopIn, session: &Session) -> Result<(), LostReason> {
         match nop.kind {
             NopInKind::PingResponse(itt) => {
                 if !self.status(nop.stat_sn)? {
@@ -114,6 +114,11 @@ impl Connection {
                     return Err(LostReason::Protocol(ProtocolError::NopEcho));
                 }
                 self.ping_answered();
+                let (expected, got) = (session.core.window.cmd_sn, nop.exp_cmd_sn);
+                if core::mem::take(&mut self.core.doubted) && !got.le(expected) {
+                    // It waits for commands from there on, and ours will never be in its window (RFC 7143 section 4.2.2.1).
+                    return Err(LostReason::Protocol(ProtocolError::ExpCmdSn { expected, got }));
+                }
                 Ok(())
             }
             NopInKind::Ping(transfer) => {

@@ -143,7 +143,7 @@ impl Connection {
             }
             TargetPdu::NopIn(nop) => {
                 session.core.window.update(nop.exp_cmd_sn, nop.max_cmd_sn);
-                self.nop_in(nop)
+                self.nop_in(nop, session)
             }
             TargetPdu::TaskManagementResponse(response) => {
                 session.core.window.update(response.exp_cmd_sn, response.max_cmd_sn);

@@ -71,17 +71,24 @@ impl Connection {
             }
             Step::Done { negotiated, tsih } => {
                 // Targets leave the counters empty in earlier responses.
-                if let LoginOutcome::Proceed(progress) = &response.outcome {
-                    let (expected, got) = (session.core.window.cmd_sn, progress.exp_cmd_sn);
-                    if !got.le(expected) {
-                        // The target waits for commands from there on, and ours would never be in its window.
-                        return Err(ProtocolError::ExpCmdSn { expected, got }.into());
+                let counters = match &response.outcome {
+                    LoginOutcome::Proceed(progress) => {
+                        Some((progress.exp_cmd_sn, progress.max_cmd_sn))
                     }
-                    session.core.window.update(progress.exp_cmd_sn, progress.max_cmd_sn);
+                    LoginOutcome::Refused(_) => None,
+                };
+                if let Some((exp_cmd_sn, max_cmd_sn)) = counters {
+                    session.core.window.update(exp_cmd_sn, max_cmd_sn);
                 }
                 self.full_feature(&negotiated);
                 session.logged_in(negotiated, tsih, now);
                 self.heard(session, now);
+                let next = session.core.window.cmd_sn;
+                if counters.is_some_and(|(exp_cmd_sn, _)| !exp_cmd_sn.le(next)) {
+                    // Counters that acknowledge what was never sent are ignored, and the window stays closed: the echo of a ping brings others.
+                    self.core.doubted = true;
+                    self.ping(session);
+                }
                 Ok(())
             }
             Step::Redirect { permanent } => {

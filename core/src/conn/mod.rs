@@ -139,6 +139,8 @@ pub(crate) struct ConnCore {
     max_send: u32,
     echo: Option<Echo>,
     ping: Ping,
+    /// The last Login Response acknowledged commands that were never sent: the echo of the ping must not.
+    doubted: bool,
     text: TextExchange,
     events: Events,
     timers: Timers,
@@ -193,6 +195,7 @@ impl<const N: usize> Connection<[u8; N]> {
                 max_send: 8192,
                 echo: None,
                 ping: Ping::Idle,
+                doubted: false,
                 text: TextExchange::IDLE,
                 events: Events::new(),
                 timers: Timers::NONE,
@@ -318,6 +321,7 @@ impl Connection {
         core.resumed = false;
         core.echo = None;
         core.ping = Ping::Idle;
+        core.doubted = false;
         core.text = TextExchange::IDLE;
         core.events.clear();
         core.timers = Timers::NONE;
