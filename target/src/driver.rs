@@ -154,54 +154,40 @@ impl Turn {
                 return Ok(false);
             }
             let forgotten = connection.discard_len(target);
-            if forgotten >= DIRECT && scratch.capacity() > 0 {
-                let received = transport.discard(scratch.space(forgotten))?;
-                self.received += received.unwrap_or(0);
-                match received {
-                    None => return Ok(true),
-                    Some(0) => {
-                        connection.received_eof(target);
-                        return Ok(true);
-                    }
-                    Some(n) => {
-                        let before = connection.counters().pdus_received;
-                        connection.discarded(n, target, now);
-                        if connection.counters().pdus_received != before {
-                            self.pdus -= 1;
-                        }
-                        continue;
-                    }
-                }
-            }
+            let drops = forgotten >= DIRECT && scratch.capacity() > 0;
             let direct = connection.direct_len(target) >= DIRECT || scratch.capacity() == 0;
             // Large data segments come in rows. Without need, nothing of the next one is read before its header was seen.
             let most = match connection.left_of_large(DIRECT, target) {
+                _ if drops => forgotten,
                 _ if direct => BEHIND,
                 Some(left) => left + BEHIND,
                 None => usize::MAX,
             };
             let scratch_space = scratch.space(most);
             let mut offered = scratch_space.len();
-            let received = if direct {
+            let before = connection.counters().pdus_received;
+            let received = if drops {
+                let received = transport.discard(scratch_space)?;
+                connection.discarded(received.unwrap_or(0), target, now);
+                received
+            } else if direct {
                 let place = connection.recv_space(target);
                 let place_len = place.len();
                 offered += place_len;
                 let received = transport.recv([place, scratch_space])?;
-                if let Some(n) = received {
-                    let placed = n.min(place_len);
-                    let before = connection.counters().pdus_received;
-                    connection.received(placed, target, now);
-                    if connection.counters().pdus_received != before {
-                        self.pdus -= 1;
-                    }
-                    scratch.filled_by(n - placed);
-                }
+                let n = received.unwrap_or(0);
+                let placed = n.min(place_len);
+                connection.received(placed, target, now);
+                scratch.filled_by(n - placed);
                 received
             } else {
                 let received = transport.recv([&mut [], scratch_space])?;
                 scratch.filled_by(received.unwrap_or(0));
                 received
             };
+            if connection.counters().pdus_received != before {
+                self.pdus -= 1;
+            }
             self.received += received.unwrap_or(0);
             match received {
                 None => return Ok(true),

@@ -62,8 +62,8 @@ pub trait Transport {
     /// The connection is broken; it will not be used again.
     fn recv(&mut self, space: [&mut [u8]; 2]) -> Result<Option<usize>, Self::Error>;
 
-    /// Receives at most as many bytes as fit into `space`, whose values nobody needs; what is in `space` afterwards means nothing. A transport that
-    /// can drop bytes without a copy does (tcp(7), `MSG_TRUNC`).
+    /// [Receives](Self::recv) at most as many bytes as fit into `space`, whose values nobody needs; what is in `space` afterwards means nothing. A
+    /// transport that can drop bytes without a copy does (tcp(7), `MSG_TRUNC`).
     ///
     /// # Errors
     /// Those of [`recv`](Self::recv).
