@@ -4,11 +4,11 @@ use std::thread::available_parallelism;
 
 use core::time::Duration;
 
-/// How long a look lasts at most: an initiator that sums up what it got, a batch of 64 KiB reads for example, takes that long to come back.
-const TIME: Duration = Duration::from_micros(100);
+/// How long a look lasts at most.
+const TIME: Duration = Duration::from_micros(30);
 
 /// A sleep of up to this length would have been saved by a look: who sleeps hears late.
-const SHORT: Duration = Duration::from_micros(170);
+const SHORT: Duration = Duration::from_micros(100);
 
 /// Good experience beyond this is not remembered.
 const MOST: u8 = 8;
