@@ -71,22 +71,15 @@ impl Connection {
             }
             Step::Done { negotiated, tsih } => {
                 // Targets leave the counters empty in earlier responses.
-                let counters = match &response.outcome {
-                    LoginOutcome::Proceed(progress) => {
-                        Some((progress.exp_cmd_sn, progress.max_cmd_sn))
-                    }
-                    LoginOutcome::Refused(_) => None,
-                };
-                if let Some((exp_cmd_sn, max_cmd_sn)) = counters {
-                    session.core.window.update(exp_cmd_sn, max_cmd_sn);
+                if let LoginOutcome::Proceed(progress) = &response.outcome {
+                    session.core.window.update(progress.exp_cmd_sn, progress.max_cmd_sn);
+                    self.core.doubted = !progress.exp_cmd_sn.le(session.core.window.cmd_sn);
                 }
                 self.full_feature(&negotiated);
                 session.logged_in(negotiated, tsih, now);
                 self.heard(session, now);
-                let next = session.core.window.cmd_sn;
-                if counters.is_some_and(|(exp_cmd_sn, _)| !exp_cmd_sn.le(next)) {
+                if self.core.doubted {
                     // Counters that acknowledge what was never sent are ignored, and the window stays closed: the echo of a ping brings others.
-                    self.core.doubted = true;
                     self.ping(session);
                 }
                 Ok(())

@@ -69,7 +69,7 @@ fn expect_status_snack(rig: &mut Rig, from: StatSn, count: u32) {
 }
 
 /// The ExpStatSN that the initiator sends now.
-fn exp_stat_sn(rig: &mut Rig) -> StatSn {
+pub(crate) fn exp_stat_sn(rig: &mut Rig) -> StatSn {
     let (connection, session) = rig.driver.ask();
     connection.ping(session);
     rig.run();

@@ -9,9 +9,11 @@ use iscsi_core::wire::{
     TaskManagementResponseCode as Code, TransferTag,
 };
 use iscsi_core::{
-    Command, DataSn, LostReason, Lun, ProtocolError, SessionState, StatSn, TargetTransferTag,
-    TaskId, TaskManagement, Transfer,
+    Command, DataSn, LostReason, Lun, ProtocolError, SessionState, TargetTransferTag, TaskId,
+    TaskManagement, Transfer,
 };
+
+use crate::recovery_level_1::exp_stat_sn;
 
 /// A rig at level 1 with data digests.
 fn rig() -> Rig {
@@ -122,18 +124,6 @@ impl Read {
     fn is_out_of_order(&self) -> bool {
         matches!(self.rig.violation(), Some(ProtocolError::DataInOrder { .. }))
     }
-}
-
-/// The ExpStatSN that the initiator sends now.
-fn exp_stat_sn(rig: &mut Rig) -> StatSn {
-    let (connection, session) = rig.driver.ask();
-    connection.ping(session);
-    rig.run();
-    let nop = rig.target.expect_nop_out();
-    let NopOutKind::Ping { initiator_task_tag, .. } = nop.kind else { panic!("{nop:?}") };
-    let echo = rig.target.nop_in(NopInKind::PingResponse(initiator_task_tag));
-    rig.send(echo, &[]);
-    nop.exp_stat_sn
 }
 
 #[test]
