@@ -33,6 +33,20 @@ pub trait Buffers {
 
     /// Bytes `at..at + max` of the task's Data-Out.
     fn data_out(&self, task: TaskId, at: u32, max: u32) -> &[u8];
+
+    /// Whether the task's Data-In are handed to [`consume`](Self::consume) where they arrived, instead of going to [`data_in`](Self::data_in): they are then
+    /// not copied, and large ones are read many at once. `false` unless overridden; the answer is the same from the submission of a task to its end.
+    ///
+    /// Only what goes through a scratch can be consumed ([`Connection::receive`](crate::Connection::receive), and the driver with one that is not empty):
+    /// a loop that reads into [`recv_space`](crate::Connection::recv_space) has to lend memory.
+    fn consumes(&self, _task: TaskId) -> bool {
+        false
+    }
+
+    /// Bytes of the task's Data-In from offset `at` on, for a look at them: nothing keeps them. They come in runs of any length.
+    ///
+    /// What was seen counts once the task has ended well: until then it may be damaged, and the same bytes may come again.
+    fn consume(&mut self, _task: TaskId, _at: u32, _bytes: &[u8]) {}
 }
 
 /// No memory at all, for sessions that only discover, log in or send commands without data.
@@ -61,6 +75,14 @@ impl<B: Buffers + ?Sized> Buffers for &mut B {
 
     fn data_out(&self, task: TaskId, at: u32, max: u32) -> &[u8] {
         (**self).data_out(task, at, max)
+    }
+
+    fn consumes(&self, task: TaskId) -> bool {
+        (**self).consumes(task)
+    }
+
+    fn consume(&mut self, task: TaskId, at: u32, bytes: &[u8]) {
+        (**self).consume(task, at, bytes);
     }
 }
 

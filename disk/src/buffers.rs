@@ -37,6 +37,16 @@ pub trait RequestBuffers {
 
     /// Bytes `at..at + max` of a write or a comparison.
     fn data_out(&self, request: RequestId, at: u64, max: u32) -> &[u8];
+
+    /// Whether what a request reads is handed to [`consume`](Self::consume) where it arrived, instead of going to [`data_in`](Self::data_in). `false` unless
+    /// overridden; the answer is the same from the submission of a request to its end. See [`Buffers::consumes`].
+    fn consumes(&self, _request: RequestId) -> bool {
+        false
+    }
+
+    /// Bytes that a request has read, from byte `at` of its memory on, for a look at them: nothing keeps them. They count once the request has ended well;
+    /// until then the same bytes may come again.
+    fn consume(&mut self, _request: RequestId, _at: u64, _bytes: &[u8]) {}
 }
 
 impl<M: RequestBuffers + ?Sized> RequestBuffers for &mut M {
@@ -46,6 +56,14 @@ impl<M: RequestBuffers + ?Sized> RequestBuffers for &mut M {
 
     fn data_out(&self, request: RequestId, at: u64, max: u32) -> &[u8] {
         (**self).data_out(request, at, max)
+    }
+
+    fn consumes(&self, request: RequestId) -> bool {
+        (**self).consumes(request)
+    }
+
+    fn consume(&mut self, request: RequestId, at: u64, bytes: &[u8]) {
+        (**self).consume(request, at, bytes);
     }
 }
 
@@ -145,6 +163,30 @@ impl<M: RequestBuffers + ?Sized, F: Buffers> Buffers for DiskBuffers<'_, M, F> {
             Kind::WriteSame | Kind::UnmapSame => cut(&ZEROS, 0, max),
             Kind::Unmap => cut(&command.list, at, max),
             _ => &[],
+        }
+    }
+
+    #[inline]
+    fn consumes(&self, task: TaskId) -> bool {
+        match self.disk.command(task) {
+            Some(command) => command.kind == Kind::Read && self.memory.consumes(command.request),
+            None => self.others.consumes(task),
+        }
+    }
+
+    fn consume(&mut self, task: TaskId, mut at: u32, mut bytes: &[u8]) {
+        let Some(command) = self.disk.command(task) else {
+            return self.others.consume(task, at, bytes);
+        };
+        while !bytes.is_empty() {
+            let part = command.part(at, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+            let (Part::Head(len) | Part::Tail(len) | Part::Run { len, .. }) = part;
+            let Some((run, rest)) = bytes.split_at_checked(len as usize) else { return };
+            if let Part::Run { base, .. } = part {
+                self.memory.consume(command.request, base, run);
+            }
+            at = at.saturating_add(len);
+            bytes = rest;
         }
     }
 }

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::World;
 use common::device::{Device, Reply};
+use common::{Reads, World};
 use iscsi_core::wire::{Residual, ScsiStatus};
 use iscsi_disk::scsi::disposition::Failure;
 use iscsi_disk::scsi::mode::{CachingPage, ModeParameters};
@@ -38,6 +38,23 @@ fn reads_of_any_range() {
     }
     assert_eq!(log(&world)[4], [0x28, 0, 0, 0, 0, 1, 0, 0, 11, 0]);
     assert_eq!(world.disk.in_use(), 0);
+}
+
+#[test]
+fn reads_are_consumed_without_what_the_blocks_hold_besides() {
+    let mut world = ready(Device::new(512, 64));
+    world.memory.1 = Reads::Consumed;
+    let content = world.target.device.data.clone();
+    for (offset, len) in
+        [(0, 512), (0, 32768), (1, 1), (511, 2), (700, 5000), (32767, 1), (512, 100), (100, 412)]
+    {
+        let read = world.read(offset, len).unwrap();
+        assert_eq!(read, content[offset as usize..][..len], "{len} bytes at {offset}");
+    }
+    // What a write reads of its edges is the disk's own.
+    world.write(700, &pattern(5000)).unwrap();
+    assert_eq!(world.target.device.data[700..5700], pattern(5000));
+    assert_eq!(world.target.device.data[..700], content[..700]);
 }
 
 #[test]

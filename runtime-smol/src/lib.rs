@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod consumer;
 mod discovery;
 mod disk;
 mod driver;
@@ -11,6 +12,7 @@ mod shared;
 mod stream;
 mod ticket;
 
+pub use consumer::Consumer;
 pub use discovery::discover;
 pub use disk::Disk;
 pub use driver::Driver;

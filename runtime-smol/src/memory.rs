@@ -5,6 +5,7 @@ use core::fmt;
 use bytes::{Bytes, BytesMut};
 use iscsi_runtime::{Failed, Lend, run_of, run_of_mut};
 
+use crate::consumer::Consumer;
 use crate::pool::Pooled;
 
 /// Memory for the data of one request. It goes in with the request and comes back with its end, also after an error.
@@ -43,6 +44,8 @@ pub enum Memory {
     OutParts(Parts<Bytes>),
     /// Where data from the target go: a buffer of a [`Pool`](crate::Pool), from the first byte on.
     Pooled(Pooled),
+    /// No memory: data from the target are looked at where they arrive.
+    Consumer(Consumer),
 }
 
 /// Without the bytes, which may be many.
@@ -106,6 +109,12 @@ impl From<Pooled> for Memory {
     }
 }
 
+impl From<Consumer> for Memory {
+    fn from(consumer: Consumer) -> Self {
+        Self::Consumer(consumer)
+    }
+}
+
 impl From<Vec<BytesMut>> for Memory {
     fn from(parts: Vec<BytesMut>) -> Self {
         Self::InParts(parts.into())
@@ -124,7 +133,7 @@ impl Lend for Memory {
             Self::In(r#in) | Self::Both { r#in, .. } => run_of_mut(r#in, at, max),
             Self::InParts(parts) => parts.run_mut(at, max),
             Self::Pooled(pooled) => run_of_mut(pooled.space(), at, max),
-            Self::None | Self::Out(_) | Self::OutParts(_) => &mut [],
+            Self::None | Self::Out(_) | Self::OutParts(_) | Self::Consumer(_) => &mut [],
         }
     }
 
@@ -132,7 +141,9 @@ impl Lend for Memory {
         match self {
             Self::Out(out) | Self::Both { out, .. } => run_of(out, at, max),
             Self::OutParts(parts) => parts.run(at, max),
-            Self::None | Self::In(_) | Self::InParts(_) | Self::Pooled(_) => &[],
+            Self::None | Self::In(_) | Self::InParts(_) | Self::Pooled(_) | Self::Consumer(_) => {
+                &[]
+            }
         }
     }
 
@@ -145,8 +156,19 @@ impl Lend for Memory {
             Self::InParts(parts) => [parts.len(), 0],
             Self::Pooled(pooled) => [pooled.len(), 0],
             Self::OutParts(parts) => [0, parts.len()],
+            Self::Consumer(consumer) => [consumer.len(), 0],
         };
         [r#in as u64, out as u64]
+    }
+
+    fn consumes(&self) -> bool {
+        matches!(self, Self::Consumer(_))
+    }
+
+    fn consume(&mut self, at: usize, bytes: &[u8]) {
+        if let Self::Consumer(consumer) = self {
+            consumer.consume(at, bytes);
+        }
     }
 }
 

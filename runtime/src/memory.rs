@@ -41,6 +41,18 @@ pub trait Lend: fmt::Debug {
 
     /// Bytes from the target and to it that there is room for.
     fn room(&self) -> [u64; 2];
+
+    /// Whether data from the target are handed to [`consume`](Self::consume) where they arrived, instead of going to [`space`](Self::space). `false` unless overridden.
+    ///
+    /// Who only looks at what is read (a checksum, a comparison, another file) is served with fewer copies and fewer system calls that way; see
+    /// [`Options::scratch`](crate::Options::scratch). The answer is always the same.
+    fn consumes(&self) -> bool {
+        false
+    }
+
+    /// Data from the target, from byte `at` on, for a look at them: nothing keeps them. They count once the command has ended well; until then the same
+    /// bytes may come again.
+    fn consume(&mut self, _at: usize, _bytes: &[u8]) {}
 }
 
 /// The run of contiguous memory from `at`, of exactly `max` bytes or none.

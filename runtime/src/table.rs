@@ -127,6 +127,16 @@ impl<V: Lend> Buffers for Table<TaskId, V> {
     fn data_out(&self, task: TaskId, at: u32, max: u32) -> &[u8] {
         self.bytes(task, at as usize, max)
     }
+
+    fn consumes(&self, task: TaskId) -> bool {
+        self.get(task).is_some_and(Lend::consumes)
+    }
+
+    fn consume(&mut self, task: TaskId, at: u32, bytes: &[u8]) {
+        if let Some(memory) = self.get_mut(task) {
+            memory.consume(at as usize, bytes);
+        }
+    }
 }
 
 impl<V: Lend> RequestBuffers for Table<RequestId, V> {
@@ -136,6 +146,16 @@ impl<V: Lend> RequestBuffers for Table<RequestId, V> {
 
     fn data_out(&self, request: RequestId, at: u64, max: u32) -> &[u8] {
         self.bytes(request, usize::try_from(at).unwrap_or(usize::MAX), max)
+    }
+
+    fn consumes(&self, request: RequestId) -> bool {
+        self.get(request).is_some_and(Lend::consumes)
+    }
+
+    fn consume(&mut self, request: RequestId, at: u64, bytes: &[u8]) {
+        if let Some(memory) = self.get_mut(request) {
+            memory.consume(usize::try_from(at).unwrap_or(usize::MAX), bytes);
+        }
     }
 }
 

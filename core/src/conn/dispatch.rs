@@ -209,6 +209,7 @@ impl Connection {
         }
         slot.in_data_sn = slot.in_data_sn.next();
         slot.in_received += data_in.data_segment_length;
+        session.core.data_in_came(data_in.data_segment_length);
         if data_in.data_segment_length > 0 {
             slot.in_end = data_in.buffer_offset + data_in.data_segment_length;
         }

@@ -356,6 +356,7 @@ impl Connection {
             let bytes = (slot.in_end, if length > 0 { at } else { slot.in_len });
             slot.in_data_sn = got.next();
             slot.in_received += length;
+            session.core.data_in_came(length);
             if length > 0 {
                 slot.in_end = at + length;
             }
@@ -367,6 +368,7 @@ impl Connection {
                 return Ok(());
             }
             slot.in_received += length;
+            session.core.data_in_came(length);
             let recovered = &mut self.core.counters.recovered;
             match data_in.status {
                 Some(_) => recovered.last_data_in += 1,

@@ -63,6 +63,8 @@ pub(super) struct Rx {
     segment: u32,
     at: u32,
     crc: Crc32c,
+    /// The data segment is consumed where it arrives, or the last one was.
+    consumed: bool,
     pdu: Option<TargetPdu>,
     pub(super) stage: [u8; STAGE],
     /// Takes what goes nowhere.
@@ -84,6 +86,7 @@ impl Rx {
             segment: 0,
             at: 0,
             crc: Crc32c::new(),
+            consumed: false,
             pdu: None,
             stage: [0; STAGE],
             sink: [0; 64],
@@ -142,23 +145,61 @@ impl Connection {
         let mut used = 0;
         while *budget > 0 && used < input.len() {
             let rest = &input[used..];
-            let space = self.recv_space(session, buffers);
-            let n = space.len().min(rest.len());
+            let consumed = self.consume(rest, session, buffers);
+            let n = consumed.unwrap_or_else(|| self.place(rest, session, buffers));
             if n == 0 {
                 if !self.close_if_abandoned(session) && !self.is_paused() {
                     self.fail(LostReason::NoBuffer, session, now);
                 }
                 break;
             }
-            space[..n].copy_from_slice(&rest[..n]);
             used += n;
             let before = self.core.counters.pdus_received;
-            self.received(n, session, buffers, now);
+            match consumed {
+                Some(_) => self.count(n, session, buffers, now),
+                None => self.received(n, session, buffers, now),
+            }
             if self.core.counters.pdus_received != before {
                 *budget -= 1;
             }
         }
         used
+    }
+
+    /// Hands bytes that arrived to a task that consumes them. Returns how many; `None` if they are to be put somewhere.
+    #[inline]
+    fn consume(
+        &mut self,
+        input: &[u8],
+        session: &Session,
+        buffers: &mut (impl Buffers + ?Sized),
+    ) -> Option<usize> {
+        let RecvPlan::Task { task, offset, len } = self.recv_plan(session) else { return None };
+        if !buffers.consumes(task) {
+            return None;
+        }
+        let run = &input[..input.len().min(len as usize)];
+        buffers.consume(task, offset, run);
+        let rx = &mut self.core.rx;
+        rx.consumed = true;
+        if rx.data_digest {
+            rx.crc.update(run);
+        }
+        Some(run.len())
+    }
+
+    /// Puts bytes that arrived where they belong. Returns how many.
+    #[inline]
+    fn place(
+        &mut self,
+        input: &[u8],
+        session: &Session,
+        buffers: &mut (impl Buffers + ?Sized),
+    ) -> usize {
+        let space = self.recv_space(session, buffers);
+        let n = space.len().min(input.len());
+        space[..n].copy_from_slice(&input[..n]);
+        n
     }
 
     /// Where the next bytes from the target belong: one contiguous run, empty if input has to wait or the connection is closed.
@@ -234,26 +275,58 @@ impl Connection {
     /// [`recv_space`](Self::recv_space) than copied out of a scratch.
     #[inline]
     pub fn is_receiving(&self, threshold: usize, session: &Session) -> bool {
+        self.receiving(threshold, session).is_some()
+    }
+
+    /// The task whose data segment of at least `threshold` bytes is being received.
+    #[inline]
+    pub(crate) fn receiving(&self, threshold: usize, session: &Session) -> Option<TaskId> {
         let rx = &self.core.rx;
         match (rx.phase, rx.place) {
             (Phase::Data, Place::Task { task, .. }) => {
-                rx.segment as usize >= threshold && session.is_lent(task)
+                (rx.segment as usize >= threshold && session.is_lent(task)).then_some(task)
             }
-            _ => false,
+            _ => None,
         }
     }
 
-    /// Whether the next bytes are those of a header, and the data segment before it had at least `threshold` bytes: what follows is probably
-    /// as long, and only its header should be read into a scratch.
+    /// Bytes of Data-In that the commands under way have asked for and that have not come
+    /// ([`Session::data_in_due`], without what has come of the PDU that is being received). The target sends them without being asked for more: a loop may sleep
+    /// until some of them are there (`SO_RCVLOWAT` of socket(7)), if it wakes after a while all the same. Commands may end early, and targets may
+    /// be slow or wait for an answer.
+    pub fn data_in_due(&self, session: &Session) -> u64 {
+        let rx = &self.core.rx;
+        let come = match (rx.phase, rx.place) {
+            (Phase::Data, Place::Task { .. }) => rx.at,
+            _ => 0,
+        };
+        session.data_in_due().saturating_sub(come.into())
+    }
+
+    /// Whether the next bytes are those of a header, and the data segment before it had at least `threshold` bytes and was read straight into its place: what
+    /// follows is probably as long, and only its header should be read into a scratch.
     #[inline]
     pub(crate) const fn is_behind(&self, threshold: usize) -> bool {
         let rx = &self.core.rx;
-        matches!(rx.phase, Phase::Header) && rx.segment as usize >= threshold
+        matches!(rx.phase, Phase::Header) && rx.segment as usize >= threshold && !rx.consumed
     }
 
     /// `n` bytes were put where [`recv_space`](Self::recv_space) or [`recv_plan`](Self::recv_plan) said. More than they had room for count as
     /// that.
     pub fn received(
+        &mut self,
+        n: usize,
+        session: &mut Session,
+        buffers: &mut (impl Buffers + ?Sized),
+        now: Instant,
+    ) {
+        let rx = &mut self.core.rx;
+        // A task that ends in the middle of a segment consumes no more of it.
+        rx.consumed &= rx.phase != Phase::Data;
+        self.count(n, session, buffers, now);
+    }
+
+    fn count(
         &mut self,
         n: usize,
         session: &mut Session,
@@ -294,7 +367,7 @@ impl Connection {
                 self.header_complete(session, now)
             }
             Phase::Data => {
-                if rx.data_digest {
+                if rx.data_digest && !rx.consumed {
                     self.digest_run(n, session, buffers);
                 }
                 let rx = &mut self.core.rx;
@@ -390,6 +463,7 @@ impl Connection {
         rx.place = place;
         rx.phase = Phase::Data;
         rx.crc = Crc32c::new();
+        rx.consumed = false;
         Ok(())
     }
 

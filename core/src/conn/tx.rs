@@ -286,6 +286,7 @@ impl Connection {
         session.core.queue.remove(&mut session.slots, index);
         session.core.live += 1;
         let slot = &mut session.slots[index];
+        session.core.data_in_due += u64::from(slot.in_len);
         slot.state = TaskState::Active;
         slot.cmd_sn =
             if slot.immediate { session.core.window.cmd_sn } else { session.core.window.take() };

@@ -15,7 +15,7 @@ pub use recv_buf::RecvBuf;
 pub use stream::{NonBlocking, SHORT_IS_ALL, now_or_later};
 
 use crate::Instant;
-use crate::buffers::Buffers;
+use crate::buffers::{Buffers, NoBuffers};
 use crate::conn::{Connection, ConnectionState};
 use crate::error::LostReason;
 use crate::event::Wants;
@@ -173,9 +173,15 @@ fn flush<T: Transport>(
 }
 
 /// Whether the next bytes go straight to their place, and how many to read into the scratch (behind them, if so).
-fn next_read(connection: &Connection, session: &Session, scratch: &RecvBuf) -> (bool, usize) {
+fn next_read(
+    connection: &Connection,
+    session: &Session,
+    buffers: &(impl Buffers + ?Sized),
+    scratch: &RecvBuf,
+) -> (bool, usize) {
     let large = DIRECT.min(scratch.capacity());
-    let direct = large == 0 || connection.is_receiving(large, session);
+    let placed = |task| !buffers.consumes(task);
+    let direct = large == 0 || connection.receiving(large, session).is_some_and(placed);
     let most = if direct || connection.is_behind(large) { BEHIND } else { usize::MAX };
     (direct, most)
 }
@@ -187,7 +193,7 @@ pub fn read_ahead<'s>(
     session: &Session,
     scratch: &'s mut RecvBuf,
 ) -> Option<&'s mut [u8]> {
-    let (direct, most) = next_read(connection, session, scratch);
+    let (direct, most) = next_read(connection, session, &NoBuffers, scratch);
     let ready = !direct && scratch.is_empty() && connection.wants(session).read;
     ready.then(|| scratch.space(most))
 }
@@ -221,7 +227,7 @@ fn fill<T: Transport>(
         if connection.state() == ConnectionState::Closed {
             return Ok(true);
         }
-        let (direct, most) = next_read(connection, session, scratch);
+        let (direct, most) = next_read(connection, session, buffers, scratch);
         let scratch_space = scratch.space(most);
         let mut offered = scratch_space.len();
         let received = if direct {

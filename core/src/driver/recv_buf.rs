@@ -40,6 +40,9 @@ impl<B: ?Sized> fmt::Debug for RecvBuf<B> {
 }
 
 impl<const N: usize> RecvBuf<[u8; N]> {
+    #[cfg(feature = "alloc")]
+    const EMPTY: Self = Self::new([0; N]);
+
     /// An empty scratch over `bytes`.
     pub const fn new(bytes: [u8; N]) -> Self {
         Self { start: 0, end: 0, bytes }
@@ -98,8 +101,8 @@ impl RecvBuf {
 
 #[cfg(feature = "alloc")]
 impl RecvBuf {
-    /// The longest scratch that [`with_room`](Self::with_room) makes, in bytes: 256 KiB.
-    pub const MAX_ROOM: usize = 256 << 10;
+    /// The longest scratch that [`with_room`](Self::with_room) makes, in bytes: 1 MiB.
+    pub const MAX_ROOM: usize = 1 << 20;
 
     /// A 16 KiB scratch on the heap.
     ///
@@ -110,7 +113,7 @@ impl RecvBuf {
         Self::with_room(0)
     }
 
-    /// A scratch on the heap of `len` bytes, rounded up to 16, 32, 64, 128 or 256 KiB, which is [the most](Self::MAX_ROOM).
+    /// A scratch on the heap of `len` bytes, rounded up to a power of two from 16 KiB to 1 MiB, which is [the most](Self::MAX_ROOM).
     ///
     /// ```
     /// use iscsi_core::driver::RecvBuf;
@@ -119,12 +122,15 @@ impl RecvBuf {
     /// ```
     pub fn with_room(len: usize) -> alloc::boxed::Box<Self> {
         use alloc::boxed::Box;
+        // A constant goes to the heap with one stop on the stack of a build without optimization, an argument with three.
         match len.min(Self::MAX_ROOM).next_power_of_two() {
-            0x8000 => Box::new(RecvBuf::new([0; 32 << 10])),
-            0x1_0000 => Box::new(RecvBuf::new([0; 64 << 10])),
-            0x2_0000 => Box::new(RecvBuf::new([0; 128 << 10])),
-            Self::MAX_ROOM => Box::new(RecvBuf::new([0; Self::MAX_ROOM])),
-            _ => Box::new(RecvBuf::new([0; 16 << 10])),
+            0x8000 => Box::new(RecvBuf::<[u8; 32 << 10]>::EMPTY),
+            0x1_0000 => Box::new(RecvBuf::<[u8; 64 << 10]>::EMPTY),
+            0x2_0000 => Box::new(RecvBuf::<[u8; 128 << 10]>::EMPTY),
+            0x4_0000 => Box::new(RecvBuf::<[u8; 256 << 10]>::EMPTY),
+            0x8_0000 => Box::new(RecvBuf::<[u8; 512 << 10]>::EMPTY),
+            Self::MAX_ROOM => Box::new(RecvBuf::<[u8; Self::MAX_ROOM]>::EMPTY),
+            _ => Box::new(RecvBuf::<[u8; 16 << 10]>::EMPTY),
         }
     }
 }

@@ -105,6 +105,8 @@ pub(crate) struct Core {
     in_use: u16,
     /// Tasks sent and not ended.
     pub(crate) live: u16,
+    /// Bytes that live tasks expect and have not received.
+    pub(crate) data_in_due: u64,
     arrivals: u32,
     control_generation: u32,
     tag_bits: u32,
@@ -115,6 +117,14 @@ pub(crate) struct Core {
     logout_response: Option<LogoutResponse>,
     pub(crate) async_message: bool,
     pub(crate) recovering: Recovering,
+}
+
+impl Core {
+    /// So many bytes of a live task are due no longer.
+    #[inline]
+    pub(crate) const fn data_in_came(&mut self, bytes: u32) {
+        self.data_in_due = self.data_in_due.saturating_sub(bytes as u64);
+    }
 }
 
 /// An iSCSI session: the part of the initiator that outlives a TCP connection.
@@ -172,6 +182,7 @@ impl<const N: usize> InlineSession<N> {
                 fresh: 0,
                 in_use: 0,
                 live: 0,
+                data_in_due: 0,
                 arrivals: 0,
                 control_generation: 0,
                 tag_bits: usize::BITS
@@ -243,6 +254,12 @@ impl Session {
     /// Tasks submitted whose end event has not been taken.
     pub const fn in_use(&self) -> usize {
         self.core.in_use as usize
+    }
+
+    /// Bytes of Data-In that the commands under way have asked for and not received, as far as whole PDUs go: what the target sends without
+    /// being asked for more, unless commands end early. See [`Connection::data_in_due`](crate::Connection::data_in_due).
+    pub const fn data_in_due(&self) -> u64 {
+        self.core.data_in_due
     }
 
     /// Where the session stands.
@@ -394,8 +411,11 @@ impl Session {
 
     /// Ends a live or queued task. Its memory is free as soon as no PDU in a send ring shows it.
     pub(crate) fn finish(&mut self, index: u16, end: TaskEnd) {
-        if self.slots[index].is_live() {
+        let slot = &self.slots[index];
+        if slot.is_live() {
             self.core.live = self.core.live.saturating_sub(1);
+            let missing = slot.in_len.saturating_sub(slot.in_received);
+            self.core.data_in_came(missing);
         }
         self.step_out(index);
         self.core.deadlines.remove(&mut self.slots, index);

@@ -561,6 +561,7 @@ impl Session {
         again.append(&mut self.slots, unsent);
         self.core.queue = again;
         self.core.live = 0;
+        self.core.data_in_due = 0;
     }
 
     /// The target has rejected a command that may be sent once more (RFC 7143 section 11.17.1).

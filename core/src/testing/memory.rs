@@ -21,6 +21,7 @@ pub struct Memory {
     reads: BTreeMap<u64, Vec<u8>>,
     writes: BTreeMap<u64, Vec<u8>>,
     longest_run: Option<usize>,
+    consuming: bool,
 }
 
 /// What memory holds before anything was placed there.
@@ -29,7 +30,12 @@ const UNTOUCHED: u8 = 0xee;
 impl Memory {
     /// No memory for any task.
     pub const fn new() -> Self {
-        Self { reads: BTreeMap::new(), writes: BTreeMap::new(), longest_run: None }
+        Self {
+            reads: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            longest_run: None,
+            consuming: false,
+        }
     }
 
     /// Memory in pieces of at most `bytes`.
@@ -39,6 +45,11 @@ impl Memory {
     pub fn scattered(bytes: usize) -> Self {
         assert!(bytes > 0, "a run has at least one byte");
         Self { longest_run: Some(bytes), ..Self::new() }
+    }
+
+    /// Memory that is never lent for Data-In: they are consumed, and written down all the same.
+    pub fn consuming() -> Self {
+        Self { consuming: true, ..Self::new() }
     }
 
     /// Memory for a task's Data-In, filled with 0xee.
@@ -82,7 +93,8 @@ impl Memory {
 
 impl Buffers for Memory {
     fn data_in(&mut self, task: TaskId, at: u32, max: u32) -> &mut [u8] {
-        let Some(len) = self.reads.get(&task.to_bits()).map(Vec::len) else { return &mut [] };
+        let len = self.reads.get(&task.to_bits()).map(Vec::len).filter(|_| !self.consuming);
+        let Some(len) = len else { return &mut [] };
         let run = self.run(len, at, max);
         self.reads.get_mut(&task.to_bits()).map_or(&mut [], |bytes| &mut bytes[run])
     }
@@ -90,5 +102,15 @@ impl Buffers for Memory {
     fn data_out(&self, task: TaskId, at: u32, max: u32) -> &[u8] {
         let Some(bytes) = self.writes.get(&task.to_bits()) else { return &[] };
         &bytes[self.run(bytes.len(), at, max)]
+    }
+
+    fn consumes(&self, task: TaskId) -> bool {
+        self.consuming && self.reads.contains_key(&task.to_bits())
+    }
+
+    fn consume(&mut self, task: TaskId, at: u32, bytes: &[u8]) {
+        assert!(!bytes.is_empty(), "nothing to consume");
+        let memory = self.reads.get_mut(&task.to_bits()).expect("a task that consumes");
+        memory[at as usize..][..bytes.len()].copy_from_slice(bytes);
     }
 }

@@ -131,7 +131,7 @@ impl StrictDriver {
     /// Calls [`pump`] if there is a reason, and says whether there was one. Without a link only time passes.
     ///
     /// # Panics
-    /// If the engine asks to be called again and again without doing anything, or leaves a deadline that is due.
+    /// If the engine asks to be called again and again without doing anything, leaves a deadline that is due, or counts wrongly what is due.
     pub fn turn(
         &mut self,
         buffers: &mut impl Buffers,
@@ -195,6 +195,10 @@ impl StrictDriver {
             self.seed,
             self.wants
         );
+        let slots = &self.session.slots;
+        let live = slots.indices().map(|index| &slots[index]).filter(|slot| slot.is_live());
+        let due: u64 = live.map(|slot| u64::from(slot.in_len - slot.in_received)).sum();
+        assert_eq!(self.session.data_in_due(), due, "seed {}: miscounted", self.seed);
         true
     }
 

@@ -9,8 +9,8 @@ use iscsi_core::wire::{
     ScsiStatus, TargetPdu, TransferTag,
 };
 use iscsi_core::{
-    Command, DataSn, InlineSession, Lun, ProtocolError, SessionState, TargetTransferTag, TaskId,
-    Transfer,
+    Command, DataSn, InlineSession, LostReason, Lun, ProtocolError, SessionState,
+    TargetTransferTag, TaskId, Transfer,
 };
 
 /// Commands under way on a link with or without digests.
@@ -23,11 +23,15 @@ struct Scene {
 const LARGE: u32 = 100_001;
 
 fn scene(scratch: Box<RecvBuf>, digests: Digests, run: usize) -> Scene {
+    scene_in(Memory::scattered(run), scratch, digests)
+}
+
+fn scene_in(memory: Memory, scratch: Box<RecvBuf>, digests: Digests) -> Scene {
     let config = Rig::config().header_digest(digests).data_digest(digests).initial_r2t(true);
     let config = config.immediate_data(false).build().unwrap();
     let session = Box::<InlineSession<8>>::default();
     let mut rig = Rig::with(config, Limits::DEFAULT, session, scratch, 1);
-    rig.memory = Memory::scattered(run);
+    rig.memory = memory;
     rig.log_in();
     let transfers = [
         Transfer::In(1000),
@@ -133,6 +137,115 @@ fn every_chunking_gives_the_same() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_consumed_is_what_would_be_placed() {
+    for digests in [Digests::NONE, Digests::CRC32C] {
+        let placed = play(scene(RecvBuf::boxed(), digests, usize::MAX), |left| left);
+        let scratches: [fn() -> Box<RecvBuf>; 4] = [
+            || Box::new(RecvBuf::new([0; 1])),
+            || Box::new(RecvBuf::new([0; 47])),
+            || Box::new(RecvBuf::new([0; 16_384])),
+            || RecvBuf::with_room(RecvBuf::MAX_ROOM),
+        ];
+        for scratch in scratches {
+            for size in [1000, usize::MAX] {
+                let scene = scene_in(Memory::consuming(), scratch(), digests);
+                assert!(play(scene, |_| size) == placed, "chunks of {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_consumed_needs_a_scratch() {
+    let mut scene = scene_in(Memory::consuming(), Box::new(RecvBuf::new([])), Digests::NONE);
+    let pdu = scene.rig.target.data_in(&scene.commands[0], 0, 0);
+    scene.rig.send(pdu, &[1; 333]);
+    assert_eq!(scene.rig.lost(scene.tasks[0]), Some(LostReason::NoBuffer));
+}
+
+#[test]
+fn damage_in_what_was_consumed_is_noticed() {
+    for bit in 0..21 * 8 {
+        let config = Rig::config().data_digest(Digests::CRC32C);
+        let mut rig = Rig::logged_in(config, Limits::DEFAULT);
+        rig.memory = Memory::consuming();
+        let task = rig.submit(&Command::new(Lun::ZERO, &[0; 6], Transfer::In(21)), &[]);
+        rig.run();
+        let (command, _) = rig.target.expect_command();
+        let last = rig.target.last_data_in(&command, 0, 0);
+        rig.target.send(last, &[0x5a; 21]);
+        let mut bytes = rig.target.take_output();
+        bytes[BHS_LEN + bit / 8] ^= 0x80 >> (bit % 8);
+        rig.target.send_raw(&bytes);
+        rig.run();
+        assert_eq!(rig.violation(), Some(ProtocolError::DataDigest), "bit {bit}");
+        assert!(rig.lost(task).is_some());
+    }
+}
+
+#[test]
+fn the_digest_covers_what_comes_after_its_reader_has_gone() {
+    let config = Rig::config().data_digest(Digests::CRC32C);
+    for consumes in [false, true] {
+        for damaged in [false, true] {
+            let mut rig = Rig::logged_in(config.clone(), Limits::DEFAULT);
+            if consumes {
+                rig.memory = Memory::consuming();
+            }
+            let task = rig.submit(&Command::new(Lun::ZERO, &[0; 6], Transfer::In(9000)), &[]);
+            rig.run();
+            let (command, _) = rig.target.expect_command();
+            let data_in = rig.target.data_in(&command, 0, 0);
+            rig.target.send(data_in, &[0x5a; 8000]);
+            let mut bytes = rig.target.take_output();
+            bytes[BHS_LEN + 6000] ^= u8::from(damaged);
+            rig.target.send_raw(&bytes[..BHS_LEN + 5000]);
+            rig.run();
+            let now = rig.clock.now();
+            let (connection, session) = rig.driver.ask();
+            connection.revoke(task, session, now).unwrap();
+            rig.memory.take(task);
+            rig.target.send_raw(&bytes[BHS_LEN + 5000..]);
+            rig.run();
+            let expected = damaged.then_some(ProtocolError::DataDigest);
+            assert_eq!(rig.violation(), expected, "consumes: {consumes}");
+        }
+    }
+}
+
+/// Bytes that are due, as far as whole PDUs go and to the byte.
+fn due(rig: &Rig) -> (u64, u64) {
+    let (connection, session) = (rig.driver.connection(), &rig.driver.session);
+    (session.data_in_due(), connection.data_in_due(session))
+}
+
+#[test]
+fn what_is_due_is_counted_to_the_byte() {
+    let Scene { mut rig, commands, tasks } = scene(RecvBuf::boxed(), Digests::NONE, usize::MAX);
+    let all = u64::from(1000 + LARGE + 5);
+    assert_eq!(due(&rig), (all, all));
+    let pdu = rig.target.data_in(&commands[1], 0, 0);
+    rig.target.send(pdu, &[1; 50_000]);
+    let bytes = rig.target.take_output();
+    rig.target.send_raw(&bytes[..BHS_LEN + 40_000]);
+    rig.run();
+    assert_eq!(due(&rig), (all, all - 40_000), "in the middle of a PDU");
+    rig.target.send_raw(&bytes[BHS_LEN + 40_000..]);
+    rig.run();
+    assert_eq!(due(&rig), (all - 50_000, all - 50_000));
+    // A command that ends early owes nothing more.
+    let check = Completion { status: ScsiStatus::CheckCondition, ..Completion::GOOD };
+    let response = rig.target.response(&commands[0], check);
+    rig.send(response, &[0, 5, 0x72, 1, 2, 3, 4]);
+    assert!(rig.end(tasks[0]).is_some());
+    assert_eq!(due(&rig).0, all - 51_000);
+    let now = rig.clock.now();
+    rig.link.as_mut().expect("a connection").to_initiator.close(now);
+    rig.run();
+    assert_eq!(due(&rig), (0, 0));
 }
 
 #[test]

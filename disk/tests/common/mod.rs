@@ -25,10 +25,19 @@ use target::Target;
 
 /// The memory of all requests.
 #[derive(Default)]
-pub(crate) struct Memory(pub(crate) HashMap<RequestId, Vec<u8>>);
+pub(crate) struct Memory(pub(crate) HashMap<RequestId, Vec<u8>>, pub(crate) Reads);
+
+/// How reads come to their memory.
+#[derive(Default, PartialEq, Eq)]
+pub(crate) enum Reads {
+    #[default]
+    Placed,
+    Consumed,
+}
 
 impl RequestBuffers for Memory {
     fn data_in(&mut self, request: RequestId, at: u64, max: u32) -> &mut [u8] {
+        assert!(self.1 == Reads::Placed, "asked for memory");
         let memory = self.0.get_mut(&request).expect("memory of a running request");
         // A short run now and then.
         let len = (max as usize).min(1000);
@@ -39,6 +48,15 @@ impl RequestBuffers for Memory {
         let memory = self.0.get(&request).expect("memory of a running request");
         let len = (max as usize).min(1500);
         &memory[at as usize..][..max as usize][..len]
+    }
+
+    fn consumes(&self, _request: RequestId) -> bool {
+        self.1 == Reads::Consumed
+    }
+
+    fn consume(&mut self, request: RequestId, at: u64, bytes: &[u8]) {
+        let memory = self.0.get_mut(&request).expect("memory of a running request");
+        memory[at as usize..][..bytes.len()].copy_from_slice(bytes);
     }
 }
 

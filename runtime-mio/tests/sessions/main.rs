@@ -93,6 +93,56 @@ fn memory_of_ones_own() {
     assert!(matches!(l.next(), Event::Done { tag: 4, result: Ok(_), .. }));
 }
 
+/// Bytes as they were seen.
+#[derive(Debug, Default)]
+struct Seen(Vec<u8>);
+
+impl Lend for Seen {
+    fn space(&mut self, _: usize, _: u32) -> &mut [u8] {
+        &mut []
+    }
+
+    fn bytes(&self, _: usize, _: u32) -> &[u8] {
+        &[]
+    }
+
+    fn room(&self) -> [u64; 2] {
+        [self.0.len() as u64, 0]
+    }
+
+    fn consumes(&self) -> bool {
+        true
+    }
+
+    fn consume(&mut self, at: usize, bytes: &[u8]) {
+        self.0[at..][..bytes.len()].copy_from_slice(bytes);
+    }
+}
+
+#[test]
+fn reads_that_are_consumed_take_no_memory() {
+    let target = target(MIB);
+    let mut l = Loop::new();
+    let session = l.connect(0, target.addr());
+    let disk = l.open(session).disk;
+    let content = pattern(MIB, 3);
+    l.sessions.write_at(disk, 0, content.clone(), 1);
+    assert!(matches!(l.next(), Event::Done { tag: 1, result: Ok(_), .. }));
+    let mut l = Loop::<Seen>::with_memory();
+    let session = l.connect(0, target.addr());
+    let disk = l.open(session).disk;
+    let ranges: Vec<_> = (0..32).map(|n| (n * 20_001, 100_000 + n)).collect();
+    for (tag, (at, len)) in ranges.iter().enumerate() {
+        let request = Request::read(*at as u64, *len as u64);
+        l.sessions.request(disk, request, Seen(vec![0; *len]), tag as u64);
+    }
+    for _ in &ranges {
+        let Event::Done { tag, result, .. } = l.next() else { panic!() };
+        let (at, len) = ranges[tag as usize];
+        assert!(result.unwrap().0 == content[at..][..len], "{len} bytes at {at}");
+    }
+}
+
 #[test]
 fn requests_beyond_the_depth_wait_in_line() {
     let target = target(MIB);

@@ -1,6 +1,7 @@
 //! Disks, commands and sessions whose target does what it should.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use futures_lite::future;
@@ -9,8 +10,8 @@ use iscsi_core::wire::{AsyncEvent, TaskManagementResponseCode};
 use iscsi_core::{Command, Config, DiscoveryScope, Lun, SessionState, TaskManagement, Transfer};
 use iscsi_disk::RequestError;
 use iscsi_runtime_smol::{
-    Disk, DiskStream, Driver, Error, Handle, LoginFailure, Memory, Options, Pool, Request, Ticket,
-    discover,
+    Consumer, Disk, DiskStream, Driver, Error, Handle, LoginFailure, Memory, Options, Pool,
+    Request, Ticket, discover,
 };
 
 use crate::support::*;
@@ -239,6 +240,36 @@ fn reads_share_the_buffers_of_a_pool() {
         let failed = disk.request(Request::read(0, 5001), pool.memory()).await.unwrap_err();
         assert!(matches!(failed.error, Error::Memory { needed: 5001, given: 5000 }));
         assert!(failed.payload.into_mut().is_empty(), "nothing has come");
+        disk.handle().shut_down().await.unwrap();
+    });
+}
+
+#[test]
+fn reads_are_consumed_where_they_arrive() {
+    let store = Store::new(MIB);
+    let data = pattern(MIB, 5);
+    store.data().copy_from_slice(&data);
+    let target = target(&store);
+    run(async {
+        let disk = connect(&target).await;
+        let ranges: Vec<_> = (0..40).map(|n| (n * 20_001, 100_000 + n)).collect();
+        let tickets = ranges.iter().map(|(at, len)| {
+            let seen = Arc::new(Mutex::new(vec![0; *len]));
+            let shared = seen.clone();
+            let see = move |at: usize, bytes: &[u8]| {
+                shared.lock().unwrap()[at..][..bytes.len()].copy_from_slice(bytes);
+            };
+            let request = Request::read(*at as u64, *len as u64);
+            (seen, disk.submit(request, Consumer::new(*len, see)))
+        });
+        let tickets: Vec<_> = tickets.collect();
+        for ((seen, ticket), (at, len)) in tickets.into_iter().zip(ranges) {
+            assert!(ticket.await.unwrap().into_mut().is_empty());
+            assert!(seen.lock().unwrap()[..] == data[at..][..len], "{len} bytes at {at}");
+        }
+        let short = Consumer::new(5000, |_, _| {});
+        let failed = disk.request(Request::read(0, 5001), short).await.unwrap_err();
+        assert!(matches!(failed.error, Error::Memory { needed: 5001, given: 5000 }));
         disk.handle().shut_down().await.unwrap();
     });
 }

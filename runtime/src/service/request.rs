@@ -245,6 +245,14 @@ where
     fn room(&self) -> [u64; 2] {
         self.payload.room()
     }
+
+    fn consumes(&self) -> bool {
+        self.payload.consumes()
+    }
+
+    fn consume(&mut self, at: usize, bytes: &[u8]) {
+        self.payload.consume(at, bytes);
+    }
 }
 
 /// The job of a command.
