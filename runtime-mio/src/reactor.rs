@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use iscsi_core::driver::{NonBlocking, RecvBuf, SHORT_IS_ALL, Transport};
-use iscsi_runtime::{Reactor, has_peer};
+use iscsi_runtime::{Reactor, has_peer, set_low_water};
 use mio::unix::pipe;
 use mio::{Interest, Registry, Token};
 
@@ -129,6 +129,10 @@ impl Reactor for PollReactor {
 
     fn is_connected(socket: &Self::Socket) -> io::Result<bool> {
         has_peer(socket.stream.0.peer_addr())
+    }
+
+    fn set_low_water(socket: &mut Self::Socket, bytes: u32) {
+        set_low_water(&socket.stream.0, bytes);
     }
 
     fn lend_scratch(&mut self, len: usize) -> Box<RecvBuf> {

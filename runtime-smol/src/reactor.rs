@@ -10,7 +10,7 @@ use async_io::{Async, Timer};
 use atomic_waker::AtomicWaker;
 use iscsi_core::Instant;
 use iscsi_core::driver::{NonBlocking, Transport};
-use iscsi_runtime::{Reactor, Wake, has_peer};
+use iscsi_runtime::{Reactor, Wake, has_peer, set_low_water};
 
 /// Wakes the future that drives a session.
 #[derive(Debug, Default)]
@@ -54,6 +54,10 @@ impl Reactor for AsyncIo {
 
     fn is_connected(socket: &Socket) -> io::Result<bool> {
         has_peer(socket.0.get_ref().peer_addr())
+    }
+
+    fn set_low_water(socket: &mut Socket, bytes: u32) {
+        set_low_water(&socket.0, bytes);
     }
 
     fn waker(&self) -> Box<dyn Fn() + Send + Sync> {

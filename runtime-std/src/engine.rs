@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::{io, time};
 
 use iscsi_core::{Instant, LostReason, NoBuffers, Portal, SessionState, SubmitError, Wants};
-use iscsi_runtime::{BusyWait, Error, Reactor, Step, Wake as _, has_peer};
+use iscsi_runtime::{BusyWait, Error, Reactor, Step, Wake as _, has_peer, set_low_water};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::socket::{PATIENCE, Socket};
@@ -46,6 +46,10 @@ impl Reactor for Poll {
 
     fn is_connected(socket: &Self::Socket) -> io::Result<bool> {
         has_peer(socket.stream().peer_addr())
+    }
+
+    fn set_low_water(socket: &mut Socket, bytes: u32) {
+        set_low_water(socket.stream(), bytes);
     }
 
     fn set_patient(socket: &mut Socket, patient: bool) {

@@ -17,6 +17,7 @@ use iscsi_disk::DiskError;
 use crate::busy_wait::BusyWait;
 use crate::error::Error;
 use crate::login::LoginFailure;
+use crate::low_water::LowWater;
 use crate::net::{Dialer, Step};
 use crate::notice::Notice;
 use crate::options::Options;
@@ -29,6 +30,7 @@ use crate::scsi::Completed;
 struct Tcp<S> {
     socket: S,
     peer: SocketAddr,
+    low_water: LowWater,
 }
 
 /// One session, its connection and its socket, without a way to wait.
@@ -366,7 +368,9 @@ impl<R: Reactor> Engine<R> {
         let Some(dialer) = &mut self.dialer else { return any };
         match dialer.advance(&mut self.reactor, &self.options.tcp, now) {
             None => return any,
-            Some(Ok((socket, peer))) => self.connected(Tcp { socket, peer }),
+            Some(Ok((socket, peer))) => {
+                self.connected(Tcp { socket, peer, low_water: LowWater::new() });
+            }
             Some(Err(error)) => self.connect_failed(Error::Connect(Arc::new(error))),
         }
         self.dialer = None;
@@ -489,7 +493,9 @@ impl<R: Reactor> Engine<R> {
     }
 
     /// What to wait for. `wants` is what the last [`turn`](Self::turn) returned; submitting and taking events may have changed it.
-    pub fn wants(&self, mut wants: Wants) -> Wants {
+    ///
+    /// While large answers are due, the socket becomes readable when many bytes are there ([`Reactor::set_low_water`]), or the deadline comes.
+    pub fn wants(&mut self, mut wants: Wants) -> Wants {
         let connected = self.tcp.is_some() && self.connection.state() != ConnectionState::Closed;
         if connected && !wants.again {
             let before = wants;
@@ -498,8 +504,26 @@ impl<R: Reactor> Engine<R> {
             wants.again |= wants.write && !before.write || wants.read && !before.read;
         }
         let dialer = self.dialer.as_ref().and_then(Dialer::deadline);
-        wants.deadline = [wants.deadline, dialer].into_iter().flatten().min();
+        let until = if connected && !wants.again { self.mark_low_water() } else { None };
+        wants.deadline = [wants.deadline, dialer, until].into_iter().flatten().min();
         wants
+    }
+
+    /// The loop is about to wait. Returns until when at most, if it waits for many bytes.
+    fn mark_low_water(&mut self) -> Option<Instant> {
+        let (commands, due) = (self.session.in_use(), self.connection.data_in_due(&self.session));
+        let concerned = |tcp: &Tcp<R::Socket>| tcp.low_water.concerns(commands, due);
+        if !self.tcp.as_ref().is_some_and(concerned) {
+            return None;
+        }
+        let now = self.now();
+        let tcp = self.tcp.as_mut()?;
+        let received = self.connection.counters().bytes_received;
+        let mark = tcp.low_water.plan(commands, due, received, now);
+        if let Some(bytes) = mark.set {
+            R::set_low_water(&mut tcp.socket, bytes);
+        }
+        mark.until
     }
 }
 

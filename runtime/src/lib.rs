@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod inbox;
 mod login;
+mod low_water;
 mod memory;
 mod net;
 mod notice;
@@ -37,6 +38,7 @@ pub use engine::{Engine, task_end};
 pub use error::{Error, IoError};
 pub use inbox::{Ended, Inbox, Wake};
 pub use login::LoginFailure;
+pub use low_water::set_low_water;
 pub use memory::{
     Data, Directed, Failed, Lend, Payload, check_command, check_request, run_of, run_of_mut,
 };

@@ -30,8 +30,9 @@ pub struct Options {
     /// saves system calls: with 32 commands of 4 KiB under way and a batch of 32 there is one for ten commands, but both sides take turns at
     /// being idle.
     pub batch: usize,
-    /// Bytes read at once when they are many small answers: 0, as unless set, for 4 KiB for each command of the depth, but at least 64 KiB. From 16 KiB to 256 KiB,
-    /// rounded up to a power of two. Large answers are read straight into their memory.
+    /// Bytes read at once when they are many small answers: 0, as unless set, for 4 KiB for each command of the depth, but at least 64 KiB. From 16 KiB to 1 MiB,
+    /// rounded up to a power of two. Large answers are read straight into their memory, unless it [consumes](crate::Lend::consumes) them: then a large
+    /// scratch saves system calls.
     pub scratch: usize,
     /// How long a loop with at most four commands under way looks for their answers before it sleeps: 50 µs unless set, zero for not at all.
     /// See [`BusyWait`](crate::BusyWait).

@@ -67,6 +67,10 @@ pub trait Reactor: fmt::Debug {
     /// next and wake when something comes.
     fn set_patient(_socket: &mut Self::Socket, _patient: bool) {}
 
+    /// The socket is to become readable only when so many bytes are there, or 1: [`set_low_water`](crate::set_low_water). A socket that has fewer is told at
+    /// once, also at the edge, when the number goes down.
+    fn set_low_water(_socket: &mut Self::Socket, _bytes: u32) {}
+
     /// Lends a scratch of about `len` bytes for one turn of a session that has none.
     ///
     /// A session keeps it while bytes wait in it. A loop with many sessions has one for all that have none waiting, which stays in the

@@ -4,6 +4,7 @@ mod cancellation;
 mod io;
 mod login;
 mod recovery;
+mod waiting;
 
 use core::time::Duration;
 
@@ -70,6 +71,9 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     behaviour("odd_offsets", "bytes at any offset, of any length", PLAIN, io::odd_offsets),
     behaviour("solicited", "data that the target asks for in pieces", SOLICITED, io::odd_offsets),
     behaviour("queue", "300 requests at depth 32, and at depth 8", PLAIN, io::queue),
+    behaviour("large", "the whole disk in large reads at once", PLAIN, waiting::large),
+    behaviour("large_digests", "the same under digests", DIGESTS, waiting::large),
+    behaviour("pings", "pings between large answers, at once", PLAIN, waiting::pings),
     behaviour("range_errors", "beyond the end, with the memory back", PLAIN, io::range_errors),
     behaviour("short_memory", "memory that is too short, back", PLAIN, io::short_memory),
     behaviour("commands", "SCSI commands, good and refused", PLAIN, io::commands),
