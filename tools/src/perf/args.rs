@@ -72,9 +72,13 @@ pub(crate) struct Arguments {
     /// most system calls
     #[arg(long, value_name = "NUMBER", default_value = "0", hide_default_value = true)]
     pub(crate) batch: u16,
-    /// Bytes read at once when answers are small, in KiB, 16 to 256: 4 for each I/O of -m, but at least 64, unless given
+    /// Read into a buffer for each I/O, as whoever keeps the data does; bytes are taken where they arrive unless given
+    #[arg(long)]
+    pub(crate) place: bool,
+    /// Bytes read at once, in KiB, 16 to 1024: unless given 1024 for I/Os from 32 KiB on, but not with --place, else 4 for each I/O of -m, but at
+    /// least 64
     #[arg(long, value_name = "KIB", default_value = "0", hide_default_value = true)]
-    #[arg(value_parser = clap::value_parser!(u16).range(0..=256))]
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=1024))]
     pub(crate) scratch: u16,
     /// How long to look for the answers of few I/Os before going to sleep; 0 for not at all
     #[arg(long, value_name = "MICROSECONDS", default_value = "50")]

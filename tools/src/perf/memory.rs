@@ -4,31 +4,37 @@ use std::cell::RefCell;
 
 use iscsi_runtime_std::Lend;
 
+use crate::perf::workload::{Io, Job};
+
 /// Buffers of one session that no read has at the moment.
 pub(crate) type Pool = RefCell<Vec<Vec<u8>>>;
 
-/// The memory of one I/O. A read takes a buffer when its data arrive, as libiscsi does: few are in use at once, and stay in the processor's
-/// cache.
+/// The memory of one I/O. A read that is to be placed takes a buffer when its data arrive, as libiscsi does: few are in use at once, and stay in the
+/// processor's cache.
 #[derive(Debug, Default)]
 pub(crate) struct Memory<'a> {
+    /// `None` for a read whose bytes are taken where they arrive.
     pool: Option<&'a Pool>,
     buffer: Option<Vec<u8>>,
+    /// Bytes to be read.
     len: usize,
     out: &'a [u8],
 }
 
 impl<'a> Memory<'a> {
-    /// For a read of `len` bytes into a buffer of the pool.
-    pub(crate) const fn read(pool: &'a Pool, len: usize) -> Self {
-        Self { pool: Some(pool), buffer: None, len, out: &[] }
+    /// For this I/O of the job.
+    pub(crate) fn of(io: &Io, job: &'a Job, pool: &'a Pool) -> Self {
+        let mut memory = Self::default();
+        if io.is_write() {
+            memory.out = job.content(io);
+        } else {
+            memory.len = job.workload.bytes();
+            memory.pool = job.workload.places.then_some(pool);
+        }
+        memory
     }
 
-    /// For a write of these bytes.
-    pub(crate) const fn write(out: &'a [u8]) -> Self {
-        Self { pool: None, buffer: None, len: 0, out }
-    }
-
-    /// What was read; empty if nothing came.
+    /// What was read; empty if nothing came, or is placed.
     pub(crate) fn data(&self) -> &[u8] {
         self.buffer.as_deref().unwrap_or_default()
     }
@@ -50,6 +56,10 @@ impl Lend for Memory<'_> {
 
     fn room(&self) -> [u64; 2] {
         [self.len as u64, self.out.len() as u64]
+    }
+
+    fn consumes(&self) -> bool {
+        self.pool.is_none() && self.len > 0
     }
 }
 

@@ -50,10 +50,7 @@ pub(crate) fn run(
                     }
                     Next::Done => break,
                 };
-                let memory = match io.is_write() {
-                    true => Memory::write(job.content(&io)),
-                    false => Memory::read(pool, job.workload.bytes()),
-                };
+                let memory = Memory::of(&io, job, pool);
                 let cdb = io.cdb();
                 sessions.execute(session, &io.command(job, &cdb), memory, (n, Some(io)));
                 *under_way += 1;

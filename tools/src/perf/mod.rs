@@ -23,6 +23,7 @@ use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use iscsi_core::SessionState;
+use iscsi_core::driver::RecvBuf;
 use iscsi_core::url::IscsiUrl;
 use iscsi_disk::Geometry;
 use iscsi_runtime_std::{Disk, SessionStep};
@@ -81,17 +82,23 @@ fn tell(step: &SessionStep) {
     }
 }
 
+/// Reads of so many bytes, or more, are taken from as large a scratch as there is.
+const LARGE: usize = 32 << 10;
+
 fn run(arguments: &Arguments, mode: Mode) -> Outcome<u8> {
     let mut setup = Setup::new(TOOL, &arguments.common, &arguments.negotiation)?;
     let options = setup.options_mut();
     options.depth = arguments.max.into();
     options.batch = arguments.batch.into();
-    options.scratch = usize::from(arguments.scratch) << 10;
     options.busy_wait = Duration::from_micros(arguments.busy_wait.into());
     setup.set_recovery(arguments.retry_for(), tell);
     let url = setup.unit_url(arguments.url.as_deref().unwrap_or_default())?;
     let geometry = look(&setup, &url, mode)?;
     let workload = describe(arguments, mode, &geometry).map_err(|stop| stop.about(&url))?;
+    setup.options_mut().scratch = match arguments.scratch {
+        0 if !workload.places && workload.bytes() >= LARGE => RecvBuf::MAX_ROOM,
+        kib => usize::from(kib) << 10,
+    };
     let mut out = io::stdout();
     if !arguments.json {
         screen::header(&mut out, &url.to_string(), geometry.blocks(), &workload)?;
@@ -182,6 +189,7 @@ fn describe(arguments: &Arguments, mode: Mode, geometry: &Geometry) -> Outcome<W
         warm_up: arguments.warm_up,
         time: arguments.time(),
         count: arguments.count,
+        places: arguments.place || mode == Mode::Verify,
     })
 }
 

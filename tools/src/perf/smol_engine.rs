@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use iscsi_core::url::IscsiUrl;
-use iscsi_runtime_smol::{Handle, Memory, Pool};
+use iscsi_runtime_smol::{Consumer, Handle, Memory, Pool};
 use smol::{LocalExecutor, Timer};
 
 use crate::connect::{Setup, explain};
@@ -71,10 +71,11 @@ async fn serve(job: &Job, lane: Rc<RefCell<Lane<'_>>>, handle: Handle, pool: Poo
             Next::Done => return,
         };
         let cdb = io.cdb();
-        let lent = if io.is_write() {
-            Memory::Out(job.shared_content(&io))
-        } else {
-            Memory::Pooled(pool.memory())
+        let lent = match () {
+            () if io.is_write() => Memory::Out(job.shared_content(&io)),
+            () if job.workload.places => Memory::Pooled(pool.memory()),
+            // A function without state takes no memory.
+            () => Memory::Consumer(Consumer::new(job.workload.bytes(), |_, _| {})),
         };
         let (result, lent) = match handle.execute(&io.command(job, &cdb), lent).await {
             Ok((completed, lent)) => (Ok(completed), lent),

@@ -75,10 +75,7 @@ fn serve(
                 Next::Done => break,
             };
             let cdb = io.cdb();
-            let memory = match io.is_write() {
-                true => Memory::write(job.content(&io)),
-                false => Memory::read(&pool, job.workload.bytes()),
-            };
+            let memory = Memory::of(&io, job, &pool);
             let task = queue.submit(&io.command(job, &cdb), memory)?;
             if let Some(place) = ios.get_mut(task.index()) {
                 *place = Some(io);

@@ -75,6 +75,8 @@ pub(crate) struct Workload {
     pub(crate) time: Option<Duration>,
     /// I/Os of all sessions together, those of the warm-up not among them; of verify mode, writes.
     pub(crate) count: Option<u64>,
+    /// Reads go to buffers, instead of being taken where they arrive.
+    pub(crate) places: bool,
 }
 
 impl Workload {
@@ -522,6 +524,7 @@ pub(crate) mod tests {
             warm_up: Duration::ZERO,
             time: None,
             count: None,
+            places: true,
         }
     }
 

@@ -203,8 +203,13 @@ impl Contender {
                 command.args(["bench", "-w", "-f", "raw", "-t", "none", "-d", &depth]);
                 command.args(["-c", &ios.to_string(), "-s", &job.size.to_string()]);
             }
-            Self::Ours(_) => {
-                command.args(["--runtime", &self.name(), "-m", &depth, "-b", &blocks]);
+            Self::Ours(runtime) => {
+                let (name, placed) = match runtime {
+                    Runtime::StdPlaced => ("std".into(), true),
+                    _ => (self.name(), false),
+                };
+                command.args(["--runtime", &name, "-m", &depth, "-b", &blocks]);
+                command.args(placed.then_some("--place"));
                 command.args(["-t", &seconds]);
                 if job.way == Way::Write {
                     command.args(["--mode", "write", "--overwrite"]);
@@ -293,6 +298,10 @@ mod tests {
         assert_eq!(
             line(Contender::Ours(Runtime::Mio), Way::Write, time),
             "o --runtime mio -m 32 -b 128 -t 2 --mode write --overwrite URL"
+        );
+        assert_eq!(
+            line(Contender::Ours(Runtime::StdPlaced), Way::Read, time),
+            "o --runtime std -m 32 -b 128 --place -t 2 URL"
         );
         assert_eq!(
             line(Contender::QemuImg, Way::Write, Amount::Ios(7)),

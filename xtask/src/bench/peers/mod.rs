@@ -46,7 +46,7 @@ pub(crate) struct Options {
     digests: Vec<Digests>,
     /// The runtimes of this project
     #[arg(long, value_name = "RUNTIME,...", value_delimiter = ',', value_enum)]
-    #[arg(default_value = "std,mio,smol")]
+    #[arg(default_value = "std,std-placed,mio,smol")]
     runtimes: Vec<Runtime>,
     /// Reads against iscsi-perf, writes against qemu-img, or both
     #[arg(long, value_name = "WAY,...", value_delimiter = ',', value_enum)]
@@ -77,6 +77,8 @@ enum Digests {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Runtime {
     Std,
+    /// The same, reading into buffers
+    StdPlaced,
     Mio,
     Smol,
 }
@@ -144,7 +146,9 @@ fn compare(
     job: Job,
 ) -> Result<Vec<Row>, Failure> {
     let peer = if job.way == Way::Read { Contender::LibiscsiPerf } else { Contender::QemuImg };
-    let ours = options.runtimes.iter().map(|&runtime| Contender::Ours(runtime));
+    // Writes have buffers in any case.
+    let fits = |runtime: &&Runtime| job.way == Way::Read || **runtime != Runtime::StdPlaced;
+    let ours = options.runtimes.iter().filter(fits).map(|&runtime| Contender::Ours(runtime));
     let mut rows: Vec<Row> = [peer].into_iter().chain(ours).map(|c| Row::new(c, job)).collect();
     let time = Duration::from_secs(options.seconds.into());
     for _round in 0..options.rounds {
@@ -185,7 +189,7 @@ mod tests {
         assert_eq!(jobs(&all, Way::Read, Digests::Both).len(), 4 * 3);
         assert_eq!(jobs(&all, Way::Write, Digests::None).len(), 4);
         assert_eq!(all.congestion, "reno");
-        assert_eq!(all.runtimes, [Runtime::Std, Runtime::Mio, Runtime::Smol]);
+        assert_eq!(all.runtimes, [Runtime::Std, Runtime::StdPlaced, Runtime::Mio, Runtime::Smol]);
     }
 
     #[test]
