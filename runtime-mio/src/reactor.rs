@@ -33,6 +33,8 @@ impl Readiness {
 pub(crate) struct PollSocket {
     stream: NonBlocking<mio::net::TcpStream>,
     readiness: Arc<Readiness>,
+    /// Fewer bytes are not announced.
+    low_water: u32,
 }
 
 impl Transport for PollSocket {
@@ -115,7 +117,8 @@ impl Reactor for PollReactor {
         let both = both | Interest::PRIORITY;
         self.registry.register(&mut socket, self.token, both)?;
         self.readiness.add(true, true);
-        Ok(PollSocket { stream: NonBlocking(socket), readiness: self.readiness.clone() })
+        let (stream, readiness) = (NonBlocking(socket), self.readiness.clone());
+        Ok(PollSocket { stream, readiness, low_water: 1 })
     }
 
     fn release(&mut self, mut socket: Self::Socket) {
@@ -131,8 +134,11 @@ impl Reactor for PollReactor {
         has_peer(socket.stream.0.peer_addr())
     }
 
-    fn set_low_water(socket: &mut Self::Socket, bytes: u32) {
-        set_low_water(&socket.stream.0, bytes);
+    fn set_low_water(socket: &mut Self::Socket, bytes: u32) -> bool {
+        // What is there below the old mark was not announced.
+        let lower = bytes < core::mem::replace(&mut socket.low_water, bytes);
+        socket.readiness.add(lower, false);
+        set_low_water(&socket.stream.0, bytes)
     }
 
     fn lend_scratch(&mut self, len: usize) -> Box<RecvBuf> {

@@ -56,8 +56,8 @@ impl Reactor for AsyncIo {
         has_peer(socket.0.get_ref().peer_addr())
     }
 
-    fn set_low_water(socket: &mut Socket, bytes: u32) {
-        set_low_water(&socket.0, bytes);
+    fn set_low_water(socket: &mut Socket, bytes: u32) -> bool {
+        set_low_water(&socket.0, bytes)
     }
 
     fn waker(&self) -> Box<dyn Fn() + Send + Sync> {

@@ -48,8 +48,9 @@ impl Reactor for Poll {
         has_peer(socket.stream().peer_addr())
     }
 
-    fn set_low_water(socket: &mut Socket, bytes: u32) {
-        set_low_water(socket.stream(), bytes);
+    fn set_low_water(socket: &mut Socket, bytes: u32) -> bool {
+        socket.set_ready();
+        set_low_water(socket.stream(), bytes)
     }
 
     fn set_patient(socket: &mut Socket, patient: bool) {

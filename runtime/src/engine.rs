@@ -313,8 +313,13 @@ impl<R: Reactor> Engine<R> {
         let mut scratch = self.scratch.take().unwrap_or_else(lend);
         let (connection, session) = (&mut self.connection, &mut self.session);
         let batch = self.options.batch_of(session.in_use());
-        let due = || connection.wants(session).deadline.is_some_and(|at| at <= now);
-        R::set_patient(&mut tcp.socket, self.patient && !due());
+        let looks = self.patient || tcp.low_water.is_on();
+        let judges = looks && connection.wants(session).deadline.is_some_and(|at| at <= now);
+        R::set_patient(&mut tcp.socket, self.patient && !judges);
+        if tcp.low_water.take_back(judges, now) {
+            // What works for more works for 1.
+            R::set_low_water(&mut tcp.socket, 1);
+        }
         let pumped = match self.broken.take() {
             None => pump(connection, session, buffers, &mut scratch, &mut tcp.socket, now, batch),
             Some(error) => {
@@ -494,7 +499,8 @@ impl<R: Reactor> Engine<R> {
 
     /// What to wait for. `wants` is what the last [`turn`](Self::turn) returned; submitting and taking events may have changed it.
     ///
-    /// While large answers are due, the socket becomes readable when many bytes are there ([`Reactor::set_low_water`]), or the deadline comes.
+    /// Called right before the loop waits: while many large answers are due, the socket is told to become readable when much of them is there
+    /// ([`Reactor::set_low_water`]), and the deadline is near.
     pub fn wants(&mut self, mut wants: Wants) -> Wants {
         let connected = self.tcp.is_some() && self.connection.state() != ConnectionState::Closed;
         if connected && !wants.again {
@@ -504,26 +510,30 @@ impl<R: Reactor> Engine<R> {
             wants.again |= wants.write && !before.write || wants.read && !before.read;
         }
         let dialer = self.dialer.as_ref().and_then(Dialer::deadline);
-        let until = if connected && !wants.again { self.mark_low_water() } else { None };
-        wants.deadline = [wants.deadline, dialer, until].into_iter().flatten().min();
+        wants.deadline = [wants.deadline, dialer].into_iter().flatten().min();
+        if connected && !wants.again {
+            self.mark_low_water(&mut wants);
+        }
         wants
     }
 
-    /// The loop is about to wait. Returns until when at most, if it waits for many bytes.
-    fn mark_low_water(&mut self) -> Option<Instant> {
+    /// The loop is about to wait, perhaps for many bytes, but then not for long.
+    fn mark_low_water(&mut self, wants: &mut Wants) {
         let (commands, due) = (self.session.in_use(), self.connection.data_in_due(&self.session));
         let concerned = |tcp: &Tcp<R::Socket>| tcp.low_water.concerns(commands, due);
         if !self.tcp.as_ref().is_some_and(concerned) {
-            return None;
+            return;
         }
         let now = self.now();
-        let tcp = self.tcp.as_mut()?;
+        let Some(tcp) = self.tcp.as_mut() else { return };
         let received = self.connection.counters().bytes_received;
         let mark = tcp.low_water.plan(commands, due, received, now);
-        if let Some(bytes) = mark.set {
-            R::set_low_water(&mut tcp.socket, bytes);
+        if mark.set.is_some_and(|bytes| !R::set_low_water(&mut tcp.socket, bytes)) {
+            tcp.low_water.refuse();
+            return;
         }
-        mark.until
+        wants.again |= mark.is_lower;
+        wants.deadline = [wants.deadline, mark.until].into_iter().flatten().min();
     }
 }
 

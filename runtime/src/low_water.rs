@@ -9,7 +9,8 @@ use crate::busy_wait::BusyWait;
 /// What each wake-up brings at least, in bytes, where a mark is worth setting at all.
 const LEAST: u32 = 128 << 10;
 
-/// More than this saves little, and waits in the system's memory instead of the processor's cache.
+/// More than this saves little, and waits in the system's memory instead of the processor's cache. Linux makes the receive buffer of the socket twice as long as the mark,
+/// and keeps it so; half of the most that `tcp_rmem` allows is the most that it takes.
 const MOST: u32 = 4 << 20;
 
 /// No loop sleeps for longer because of the mark: whatever is there by then is read.
@@ -28,17 +29,27 @@ const OFF: u32 = 1;
 /// while that part is read, and no more than come within a millisecond.
 ///
 /// Bytes that are due come without being asked for; but a target may be slow, may send less than was asked for, or may wait for an answer of its own, an
-/// R2T's data or a ping. The mark is then taken back after a millisecond.
+/// R2T's data or a ping. After a millisecond the mark is taken back, and what is there is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LowWater {
     /// What the socket was told.
     set: u32,
     /// What comes in time, as far as is known.
     level: u32,
-    /// Since when the loop waits for that, and what had been received by then.
-    since: Option<(Instant, u64)>,
+    /// What the loop waits for, or has waited for until now.
+    awaited: Option<Awaited>,
     /// Waits that still go without.
     pause: u8,
+    /// The socket has no such mark.
+    refused: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Awaited {
+    bytes: u32,
+    since: Instant,
+    /// Bytes received by then.
+    before: u64,
 }
 
 /// What [`LowWater::plan`] wants.
@@ -46,6 +57,8 @@ pub(crate) struct LowWater {
 pub(crate) struct Mark {
     /// The socket is to be told this.
     pub(crate) set: Option<u32>,
+    /// Fewer bytes than before have to be there, and may be: they are to be looked for before the loop waits.
+    pub(crate) is_lower: bool,
     /// The loop is to turn by then.
     pub(crate) until: Option<Instant>,
 }
@@ -53,38 +66,57 @@ pub(crate) struct Mark {
 impl LowWater {
     /// For a new socket.
     pub(crate) const fn new() -> Self {
-        Self { set: OFF, level: LEAST, since: None, pause: 0 }
+        Self { set: OFF, level: LEAST, awaited: None, pause: 0, refused: false }
+    }
+
+    /// The socket cannot be told.
+    pub(crate) const fn refuse(&mut self) {
+        *self = Self { refused: true, ..Self::new() };
+    }
+
+    /// Whether a mark is set.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.set > OFF
+    }
+
+    /// The loop turns: takes the mark back if its time is up, or if deadlines are to be judged in this turn, after everything that has arrived (`judges`). Whether
+    /// the socket is to be told.
+    pub(crate) fn take_back(&mut self, judges: bool, now: Instant) -> bool {
+        let late = |awaited: Awaited| now.saturating_since(awaited.since) >= PATIENCE;
+        let is_over = self.is_on() && (judges || self.awaited.is_some_and(late));
+        if is_over {
+            self.set = OFF;
+        }
+        is_over
     }
 
     /// Whether there is anything to [`plan`](Self::plan).
     pub(crate) fn concerns(&self, commands: usize, due: u64) -> bool {
-        self.set > OFF || share(commands, due) >= LEAST.into()
+        self.is_on() || !self.refused && share(commands, due) >= LEAST.into()
     }
 
     /// The loop is about to wait for the answers of so many commands, with so many bytes due, and so many received so far.
     pub(crate) fn plan(&mut self, commands: usize, due: u64, received: u64, now: Instant) -> Mark {
-        let mut stalled = false;
-        if let Some((start, before)) = self.since {
-            let took = now.saturating_since(start);
-            if received.saturating_sub(before) >= self.set.into() {
+        let share = share(commands, due);
+        if let Some(Awaited { bytes, since, before }) = self.awaited {
+            let took = now.saturating_since(since);
+            if received.saturating_sub(before) >= bytes.into() {
                 // Twice as much would come in time, too.
                 if took * 2 <= PATIENCE {
                     self.level = self.level.saturating_mul(2).min(MOST);
                 }
             } else if took >= PATIENCE {
-                stalled = true;
                 match self.level {
                     LEAST => self.pause = PAUSE,
                     _ => self.level /= 2,
                 }
-            } else if due >= self.set.into() {
+            } else if self.is_on() && share >= LEAST.into() {
                 // Something else has woken the loop.
-                return Mark { set: None, until: Some(start + PATIENCE) };
+                return Mark { set: None, is_lower: false, until: Some(since + PATIENCE) };
             }
-            self.since = None;
         }
-        let most = u32::try_from(share(commands, due)).unwrap_or(u32::MAX).min(self.level);
-        let mark = if stalled || most < LEAST {
+        let most = u32::try_from(share).unwrap_or(u32::MAX).min(self.level);
+        let mark = if most < LEAST {
             OFF
         } else if self.pause > 0 {
             self.pause -= 1;
@@ -95,10 +127,11 @@ impl LowWater {
         } else {
             most
         };
-        self.since = (mark > OFF).then_some((now, received));
-        let set = (mark != self.set).then_some(mark);
+        self.awaited =
+            (mark > OFF).then_some(Awaited { bytes: mark, since: now, before: received });
+        let (set, is_lower) = ((mark != self.set).then_some(mark), mark < self.set);
         self.set = mark;
-        Mark { set, until: self.since.map(|(start, _)| start + PATIENCE) }
+        Mark { set, is_lower, until: self.is_on().then(|| now + PATIENCE) }
     }
 }
 
@@ -109,25 +142,26 @@ const fn share(commands: usize, due: u64) -> u64 {
 }
 
 /// Tells a socket to become readable only when so many bytes are there, at least 1; the end of the stream and errors are told at once. Where the system
-/// has no such thing, or refuses, it stays readable with the first byte.
+/// has no such thing, or refuses, it stays readable with the first byte, and this returns `false`.
 ///
 /// ```
 /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
 /// let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
-/// iscsi_runtime::set_low_water(&stream, 4096);
+/// assert_eq!(iscsi_runtime::set_low_water(&stream, 4096), cfg!(any(target_os = "linux", target_os = "android")));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub fn set_low_water(socket: impl std::os::fd::AsFd, bytes: u32) {
+pub fn set_low_water(socket: impl std::os::fd::AsFd, bytes: u32) -> bool {
     use nix::sys::socket::SetSockOpt as _;
     let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
-    // Without it, wake-ups come as early as they always did.
-    let _ = option::ReceiveLowWater.set(&socket, &bytes);
+    option::ReceiveLowWater.set(&socket, &bytes).is_ok()
 }
 
 /// Here sockets are readable with the first byte.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub fn set_low_water<S>(_socket: S, _bytes: u32) {}
+pub fn set_low_water<S>(_socket: S, _bytes: u32) -> bool {
+    false
+}
 
 /// No crate has a function for this option.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -150,6 +184,9 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
+    const NOTHING: Mark = Mark { set: None, is_lower: false, until: None };
+    const BACK: Mark = Mark { set: Some(OFF), is_lower: true, until: None };
+
     /// A loop that waits, over a link that brings so many bytes in a millisecond.
     struct Loop {
         low_water: LowWater,
@@ -168,6 +205,10 @@ mod tests {
             self.low_water.plan(commands, due, self.received, now)
         }
 
+        fn take_back(&mut self) -> bool {
+            self.low_water.take_back(false, Instant::from_micros(self.now))
+        }
+
         /// One wait with so much due; returns the mark.
         fn wait(&mut self, commands: usize, due: u64) -> u32 {
             let mark = self.plan(commands, due);
@@ -176,7 +217,9 @@ mod tests {
             let most = mark.until.map_or(u64::MAX, |until| until.as_micros() - self.now);
             self.now += micros.min(most);
             self.received += (micros.min(most) * self.by_millisecond / 1000).max(1);
-            self.low_water.set
+            let set = self.low_water.set;
+            self.take_back();
+            set
         }
     }
 
@@ -184,8 +227,9 @@ mod tests {
     fn small_answers_wake_at_once() {
         let mut small = Loop::over(8 * MIB);
         for _ in 0..100 {
-            assert_eq!(small.plan(32, 32 * 4096), Mark { set: None, until: None });
+            assert_eq!(small.plan(32, 32 * 4096), NOTHING);
         }
+        assert!(!small.low_water.concerns(32, 32 * 4096));
         assert_eq!(small.low_water.set, OFF);
     }
 
@@ -221,7 +265,8 @@ mod tests {
         assert_eq!(first.set, Some(LEAST));
         large.now += 300;
         large.received += 48;
-        assert_eq!(large.plan(32, 32 * MIB), Mark { set: None, until: first.until });
+        assert!(!large.take_back());
+        assert_eq!(large.plan(32, 32 * MIB), Mark { until: first.until, ..NOTHING });
     }
 
     #[test]
@@ -231,13 +276,46 @@ mod tests {
             stalls.wait(32, 32 * MIB);
         }
         let level = stalls.low_water.level;
-        let until = stalls.plan(32, 32 * MIB).until.unwrap();
-        stalls.now = until.as_micros();
-        assert_eq!(stalls.plan(32, 32 * MIB), Mark { set: Some(OFF), until: None });
+        stalls.now = stalls.plan(32, 32 * MIB).until.unwrap().as_micros();
+        assert!(stalls.take_back() && !stalls.low_water.is_on());
+        assert!(!stalls.take_back(), "once");
+        assert!(stalls.plan(32, 32 * MIB).set < Some(level));
         assert_eq!(stalls.low_water.level, level / 2);
-        // A command that ended early, and nothing else is due: not a millisecond is lost.
-        let mut short = Loop::over(8 * MIB);
-        assert!(short.plan(5, 8 * MIB).set.is_some());
-        assert_eq!(short.plan(0, 0), Mark { set: Some(OFF), until: None });
+        // Late, but it has come.
+        stalls.now += 2000;
+        stalls.received += 32 * MIB;
+        assert!(stalls.take_back());
+        stalls.plan(32, 32 * MIB);
+        assert_eq!(stalls.low_water.level, level / 2);
+    }
+
+    #[test]
+    fn the_mark_goes_with_its_reason() {
+        let mut large = Loop::over(8 * MIB);
+        // A command that ended early, and nothing else is due; or the few that are left are looked for.
+        for (commands, due) in [(0, 0), (4, 32 * MIB), (5, 1000)] {
+            assert!(large.plan(5, 8 * MIB).set.is_some());
+            large.now += 300;
+            assert_eq!(large.plan(commands, due), BACK);
+        }
+    }
+
+    #[test]
+    fn deadlines_are_judged_after_everything_that_has_arrived() {
+        let mut large = Loop::over(8 * MIB);
+        let level = large.low_water.level;
+        assert!(!large.low_water.take_back(true, Instant::from_micros(0)), "nothing is set");
+        large.plan(5, 8 * MIB);
+        assert!(large.low_water.take_back(true, Instant::from_micros(0)));
+        large.plan(5, 8 * MIB);
+        assert_eq!((large.low_water.set, large.low_water.level), (level, level), "as before");
+    }
+
+    #[test]
+    fn a_socket_without_marks_is_not_asked_again() {
+        let mut large = Loop::over(8 * MIB);
+        large.plan(5, 8 * MIB);
+        large.low_water.refuse();
+        assert!(!large.low_water.concerns(32, 32 * MIB));
     }
 }

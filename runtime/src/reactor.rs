@@ -67,9 +67,11 @@ pub trait Reactor: fmt::Debug {
     /// next and wake when something comes.
     fn set_patient(_socket: &mut Self::Socket, _patient: bool) {}
 
-    /// The socket is to become readable only when so many bytes are there, or 1: [`set_low_water`](crate::set_low_water). A socket that has fewer is told at
-    /// once, also at the edge, when the number goes down.
-    fn set_low_water(_socket: &mut Self::Socket, _bytes: u32) {}
+    /// The socket is to become readable only when so many bytes are there, at least 1: [`set_low_water`](crate::set_low_water). Whether it does from now on. A
+    /// lower number is followed by a turn, in which the socket has to be read.
+    fn set_low_water(_socket: &mut Self::Socket, _bytes: u32) -> bool {
+        false
+    }
 
     /// Lends a scratch of about `len` bytes for one turn of a session that has none.
     ///

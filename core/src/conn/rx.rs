@@ -272,7 +272,7 @@ impl Connection {
     }
 
     /// Whether a task's data segment of at least `threshold` bytes is being received: what remains of it is better read straight into
-    /// [`recv_space`](Self::recv_space) than copied out of a scratch.
+    /// [`recv_space`](Self::recv_space) than copied out of a scratch, unless the task [consumes](Buffers::consumes) it.
     #[inline]
     pub fn is_receiving(&self, threshold: usize, session: &Session) -> bool {
         self.receiving(threshold, session).is_some()

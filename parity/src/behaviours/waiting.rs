@@ -66,9 +66,12 @@ pub(super) fn pings(runtime: &dyn Runtime, served: &Served) {
     path.shut_down().expect("a logout");
     // However the connection ended: all of it was read.
     let _ = relay.join().expect("a relay that does not panic");
-    let waits: Vec<Duration> = pinged.try_iter().collect();
-    let longest = waits.iter().max().expect("pings");
-    assert!(waits.len() >= 8 && *longest < SECOND / 2, "{} pings, {longest:?}", waits.len());
+    let mut waits: Vec<Duration> = pinged.try_iter().collect();
+    waits.sort_unstable();
+    let (median, longest) = (waits.get(waits.len() / 2), waits.last());
+    let in_time = |wait: Option<&Duration>, most| wait.is_some_and(|wait| *wait < most);
+    assert!(in_time(median, SECOND / 50) && in_time(longest, SECOND / 2), "{waits:?}");
+    assert!(waits.len() >= 8, "{waits:?}");
 }
 
 /// What the relay's pings are known by.

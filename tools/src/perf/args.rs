@@ -75,8 +75,8 @@ pub(crate) struct Arguments {
     /// Read into a buffer for each I/O, as whoever keeps the data does; bytes are taken where they arrive unless given
     #[arg(long)]
     pub(crate) place: bool,
-    /// Bytes read at once, in KiB, 16 to 1024: unless given 1024 for I/Os from 32 KiB on, but not with --place, else 4 for each I/O of -m, but at
-    /// least 64
+    /// Bytes read at once, in KiB, 16 to 1024: unless given 1024 for more than 4 I/Os of 32 KiB or more, but not with --place, else 4 for each I/O
+    /// of -m, but at least 64
     #[arg(long, value_name = "KIB", default_value = "0", hide_default_value = true)]
     #[arg(value_parser = clap::value_parser!(u16).range(0..=1024))]
     pub(crate) scratch: u16,

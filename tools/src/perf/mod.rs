@@ -82,8 +82,9 @@ fn tell(step: &SessionStep) {
     }
 }
 
-/// Reads of so many bytes, or more, are taken from as large a scratch as there is.
+/// Reads of so many bytes, or more, are taken from as large a scratch as there is, if there are many at once.
 const LARGE: usize = 32 << 10;
+const MANY: u16 = 5;
 
 fn run(arguments: &Arguments, mode: Mode) -> Outcome<u8> {
     let mut setup = Setup::new(TOOL, &arguments.common, &arguments.negotiation)?;
@@ -96,7 +97,9 @@ fn run(arguments: &Arguments, mode: Mode) -> Outcome<u8> {
     let geometry = look(&setup, &url, mode)?;
     let workload = describe(arguments, mode, &geometry).map_err(|stop| stop.about(&url))?;
     setup.options_mut().scratch = match arguments.scratch {
-        0 if !workload.places && workload.bytes() >= LARGE => RecvBuf::MAX_ROOM,
+        0 if !workload.places && workload.bytes() >= LARGE && arguments.max >= MANY => {
+            RecvBuf::MAX_ROOM
+        }
         kib => usize::from(kib) << 10,
     };
     let mut out = io::stdout();
