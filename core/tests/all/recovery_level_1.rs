@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use iscsi_core::testing::{Rig, Told};
+use iscsi_core::testing::{Memory, Rig, Told};
 use iscsi_core::text::{Digests, Limits};
 use iscsi_core::wire::{
     AsyncEvent, BHS_LEN, Completion, DataIn, NopIn, NopInKind, NopOutKind, RejectReason,
@@ -82,10 +82,20 @@ pub(crate) fn exp_stat_sn(rig: &mut Rig) -> StatSn {
 
 #[test]
 fn v_01_g_03_damaged_data_in_comes_again() {
+    damaged_data_in_comes_again(Memory::new);
+}
+
+#[test]
+fn damaged_data_in_is_consumed_again() {
+    damaged_data_in_comes_again(Memory::consuming);
+}
+
+fn damaged_data_in_comes_again(memory: fn() -> Memory) {
     let data = pattern(1021);
     // The first bit, one in the middle, the last data, padding and digest bits.
     for bit in [0, 2000, 509 * 8 - 1, 509 * 8, 512 * 8 - 1, 512 * 8, 516 * 8 - 1] {
         let mut rig = rig_at(1);
+        rig.memory = memory();
         let (task, command) = reading(&mut rig, 1021);
         let (first, stat_sn) = (rig.target.data_in(&command, 0, 0), rig.target.stat_sn);
         rig.send(first, &data[..512]);
