@@ -166,18 +166,24 @@ fn what_is_consumed_needs_a_scratch() {
     assert_eq!(scene.rig.lost(scene.tasks[0]), Some(LostReason::NoBuffer));
 }
 
+/// One read is under way, under data digests; the bytes of its Data-In, which were not sent.
+fn answered(memory: Memory, len: usize) -> (Rig, TaskId, Vec<u8>) {
+    let mut rig = Rig::logged_in(Rig::config().data_digest(Digests::CRC32C), Limits::DEFAULT);
+    rig.memory = memory;
+    let transfer = Transfer::In(len as u32);
+    let task = rig.submit(&Command::new(Lun::ZERO, &[0; 6], transfer), &[]);
+    rig.run();
+    let (command, _) = rig.target.expect_command();
+    let last = rig.target.last_data_in(&command, 0, 0);
+    rig.target.send(last, &vec![0x5a; len]);
+    let bytes = rig.target.take_output();
+    (rig, task, bytes)
+}
+
 #[test]
 fn damage_in_what_was_consumed_is_noticed() {
     for bit in 0..21 * 8 {
-        let config = Rig::config().data_digest(Digests::CRC32C);
-        let mut rig = Rig::logged_in(config, Limits::DEFAULT);
-        rig.memory = Memory::consuming();
-        let task = rig.submit(&Command::new(Lun::ZERO, &[0; 6], Transfer::In(21)), &[]);
-        rig.run();
-        let (command, _) = rig.target.expect_command();
-        let last = rig.target.last_data_in(&command, 0, 0);
-        rig.target.send(last, &[0x5a; 21]);
-        let mut bytes = rig.target.take_output();
+        let (mut rig, task, mut bytes) = answered(Memory::consuming(), 21);
         bytes[BHS_LEN + bit / 8] ^= 0x80 >> (bit % 8);
         rig.target.send_raw(&bytes);
         rig.run();
@@ -188,30 +194,20 @@ fn damage_in_what_was_consumed_is_noticed() {
 
 #[test]
 fn the_digest_covers_what_comes_after_its_reader_has_gone() {
-    let config = Rig::config().data_digest(Digests::CRC32C);
-    for consumes in [false, true] {
+    for memory in [Memory::new, Memory::consuming] {
         for damaged in [false, true] {
-            let mut rig = Rig::logged_in(config.clone(), Limits::DEFAULT);
-            if consumes {
-                rig.memory = Memory::consuming();
-            }
-            let task = rig.submit(&Command::new(Lun::ZERO, &[0; 6], Transfer::In(9000)), &[]);
-            rig.run();
-            let (command, _) = rig.target.expect_command();
-            let data_in = rig.target.data_in(&command, 0, 0);
-            rig.target.send(data_in, &[0x5a; 8000]);
-            let mut bytes = rig.target.take_output();
+            let (mut rig, task, mut bytes) = answered(memory(), 8000);
             bytes[BHS_LEN + 6000] ^= u8::from(damaged);
-            rig.target.send_raw(&bytes[..BHS_LEN + 5000]);
+            let (seen, unseen) = bytes.split_at(BHS_LEN + 5000);
+            rig.target.send_raw(seen);
             rig.run();
             let now = rig.clock.now();
             let (connection, session) = rig.driver.ask();
             connection.revoke(task, session, now).unwrap();
             rig.memory.take(task);
-            rig.target.send_raw(&bytes[BHS_LEN + 5000..]);
+            rig.target.send_raw(unseen);
             rig.run();
-            let expected = damaged.then_some(ProtocolError::DataDigest);
-            assert_eq!(rig.violation(), expected, "consumes: {consumes}");
+            assert_eq!(rig.violation(), damaged.then_some(ProtocolError::DataDigest));
         }
     }
 }
