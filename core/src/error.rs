@@ -103,7 +103,8 @@ pub enum ProtocolError {
         /// What came.
         got: StatSn,
     },
-    /// The ExpCmdSN of the last Login Response, and again that of the echo of a ping, acknowledges commands that were never sent.
+    /// The ExpCmdSN of the last Login Response, and again that of the echo of a ping, acknowledges commands that were never sent, or waits for such that
+    /// never will be.
     ExpCmdSn {
         /// The next CmdSN.
         expected: CmdSn,

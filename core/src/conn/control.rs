@@ -115,8 +115,10 @@ impl Connection {
                 }
                 self.ping_answered();
                 let (expected, got) = (session.core.window.cmd_sn, nop.exp_cmd_sn);
-                if core::mem::take(&mut self.core.doubted) && !got.le(expected) {
-                    // It waits for commands from there on, and ours will never be in its window (RFC 7143 section 4.2.2.1).
+                if let Some(first) = self.core.doubted.take()
+                    && (!got.le(expected) || got.lt(first))
+                {
+                    // It waits for commands from there on, and ours will never be their turn (RFC 7143 section 4.2.2.1).
                     return Err(LostReason::Protocol(ProtocolError::ExpCmdSn { expected, got }));
                 }
                 Ok(())

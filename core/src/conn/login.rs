@@ -73,13 +73,15 @@ impl Connection {
                 // Targets leave the counters empty in earlier responses.
                 if let LoginOutcome::Proceed(progress) = &response.outcome {
                     session.core.window.update(progress.exp_cmd_sn, progress.max_cmd_sn);
-                    self.core.doubted = !progress.exp_cmd_sn.le(session.core.window.cmd_sn);
+                    let ours = session.core.window.cmd_sn;
+                    self.core.doubted = (progress.exp_cmd_sn != ours).then_some(ours);
                 }
                 self.full_feature(&negotiated);
                 session.logged_in(negotiated, tsih, now);
                 self.heard(session, now);
-                if self.core.doubted {
-                    // Counters that acknowledge what was never sent are ignored, and the window stays closed: the echo of a ping brings others.
+                if self.core.doubted.is_some() {
+                    // Counters that acknowledge what was never sent are ignored, and the window stays closed; counters behind ours wait for what
+                    // will never be sent. The echo of a ping brings others.
                     self.ping(session);
                 }
                 Ok(())

@@ -139,8 +139,8 @@ pub(crate) struct ConnCore {
     max_send: u32,
     echo: Option<Echo>,
     ping: Ping,
-    /// The last Login Response acknowledged commands that were never sent: the echo of the ping must not.
-    doubted: bool,
+    /// The CmdSN of the login, if the last Login Response expected another one: the echo of a ping must not.
+    doubted: Option<crate::CmdSn>,
     text: TextExchange,
     events: Events,
     timers: Timers,
@@ -195,7 +195,7 @@ impl<const N: usize> Connection<[u8; N]> {
                 max_send: 8192,
                 echo: None,
                 ping: Ping::Idle,
-                doubted: false,
+                doubted: None,
                 text: TextExchange::IDLE,
                 events: Events::new(),
                 timers: Timers::NONE,
@@ -321,7 +321,7 @@ impl Connection {
         core.resumed = false;
         core.echo = None;
         core.ping = Ping::Idle;
-        core.doubted = false;
+        core.doubted = None;
         core.text = TextExchange::IDLE;
         core.events.clear();
         core.timers = Timers::NONE;
