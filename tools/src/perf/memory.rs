@@ -34,7 +34,7 @@ impl<'a> Memory<'a> {
         memory
     }
 
-    /// What was read; empty if nothing came, or is placed.
+    /// What was read; empty if nothing came, or nothing is placed.
     pub(crate) fn data(&self) -> &[u8] {
         self.buffer.as_deref().unwrap_or_default()
     }

@@ -71,11 +71,13 @@ async fn serve(job: &Job, lane: Rc<RefCell<Lane<'_>>>, handle: Handle, pool: Poo
             Next::Done => return,
         };
         let cdb = io.cdb();
-        let lent = match () {
-            () if io.is_write() => Memory::Out(job.shared_content(&io)),
-            () if job.workload.places => Memory::Pooled(pool.memory()),
+        let lent = if io.is_write() {
+            Memory::Out(job.shared_content(&io))
+        } else if job.workload.places {
+            Memory::Pooled(pool.memory())
+        } else {
             // A function without state takes no memory.
-            () => Memory::Consumer(Consumer::new(job.workload.bytes(), |_, _| {})),
+            Memory::Consumer(Consumer::new(job.workload.bytes(), |_, _| {}))
         };
         let (result, lent) = match handle.execute(&io.command(job, &cdb), lent).await {
             Ok((completed, lent)) => (Ok(completed), lent),
