@@ -394,9 +394,9 @@ fn abort_answered(
         response,
         Code::FunctionComplete | Code::FunctionSucceeded { .. } | Code::TaskDoesNotExist
     ) {
-        // A target that has not received the command and does not count it as received leaves a hole: what was sent after it would
-        // never be carried out (RFC 7143 section 11.6.1). The connection has to go.
-        let leaves_hole = response == Code::TaskDoesNotExist && has_not_arrived(session, index);
+        // All that was sent before the abort has arrived, and the abort itself counts the command as received (RFC 7143 section 11.6.1). A target that
+        // still waits for its number, or for an older one, has a hole: what was sent after that would never be carried out. The connection has to go.
+        let leaves_hole = has_not_arrived(session, index);
         session.bury(index);
         session.finish(index, TaskEnd::Lost(reason));
         if leaves_hole { Err(reason) } else { Ok(()) }

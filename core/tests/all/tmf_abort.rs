@@ -266,22 +266,28 @@ fn a_reset_for_a_command_that_never_arrived_drops_the_connection() {
     }
 }
 
-/// ABORT TASK counts the number of a command that never arrived as received, unless the target says that there was no such task.
+/// ABORT TASK counts the number of a command that never arrived as received: a target that goes on waiting for it, or for an older one, says so.
 #[test]
 fn an_abort_that_leaves_a_hole_drops_the_connection() {
-    for (code, leaves_hole) in [(Code::FunctionComplete, false), (Code::TaskDoesNotExist, true)] {
-        let (mut rig, task, command) = reading();
-        rig.target.checks = false;
-        rig.target.exp_cmd_sn = command.cmd_sn;
-        abort(&mut rig, task);
-        let request = rig.target.expect_task_management();
-        answer(&mut rig, &request, code);
-        assert_eq!(rig.lost(task), Some(LostReason::Aborted));
-        let state = match leaves_hole {
-            true => SessionState::Failed(LostReason::Aborted),
-            false => SessionState::LoggedIn,
-        };
-        assert_eq!(rig.state(), state, "{code:?}");
+    for code in [Code::FunctionComplete, Code::TaskDoesNotExist] {
+        for (arrived, leaves_hole) in [(0, true), (1, true), (2, false)] {
+            let (mut rig, older, first) = reading();
+            let task = rig.read(0, 1);
+            rig.run();
+            rig.target.expect_command();
+            rig.target.checks = false;
+            rig.target.exp_cmd_sn = first.cmd_sn.plus(arrived);
+            abort(&mut rig, task);
+            let request = rig.target.expect_task_management();
+            answer(&mut rig, &request, code);
+            assert_eq!(rig.lost(task), Some(LostReason::Aborted));
+            let (state, lost) = match leaves_hole {
+                true => (SessionState::Failed(LostReason::Aborted), Some(LostReason::Aborted)),
+                false => (SessionState::LoggedIn, None),
+            };
+            assert_eq!(rig.state(), state, "{code:?}, {arrived} arrived");
+            assert_eq!(rig.lost(older), lost);
+        }
     }
     // An immediate command has no number of its own.
     let mut rig = Rig::scripted();
