@@ -46,7 +46,7 @@ pub struct Driver {
     alarm: Alarm,
     /// Since when answers of few commands are waited for.
     waiting_since: Option<Instant>,
-    /// PDUs received by then.
+    /// Bytes received by then.
     received: u64,
 }
 
@@ -126,7 +126,7 @@ impl Driver {
 /// more. See [`BusyWait`](iscsi_runtime::BusyWait).
 fn looks(engine: &Engine<AsyncIo>, since: &mut Option<Instant>, received: &mut u64) -> bool {
     let (busy_wait, under_way) = (engine.busy_wait(), engine.session.in_use());
-    let before = mem::replace(received, engine.connection.counters().pdus_received);
+    let before = mem::replace(received, engine.connection.counters().bytes_received);
     if *received != before
         && let Some(since) = since.take()
     {
