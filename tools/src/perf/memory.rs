@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use iscsi_runtime_std::Lend;
 
+use crate::perf::pattern::Content;
 use crate::perf::workload::{Io, Job};
 
 /// Buffers of one session that no read has at the moment.
@@ -18,7 +19,7 @@ pub(crate) struct Memory<'a> {
     buffer: Option<Vec<u8>>,
     /// Bytes to be read.
     len: usize,
-    out: &'a [u8],
+    out: Option<Content<'a>>,
 }
 
 impl<'a> Memory<'a> {
@@ -26,7 +27,7 @@ impl<'a> Memory<'a> {
     pub(crate) fn of(io: &Io, job: &'a Job, pool: &'a Pool) -> Self {
         let mut memory = Self::default();
         if io.is_write() {
-            memory.out = job.content(io);
+            memory.out = Some(job.content(io));
         } else {
             memory.len = job.workload.bytes();
             memory.pool = job.workload.places.then_some(pool);
@@ -51,11 +52,11 @@ impl Lend for Memory<'_> {
     }
 
     fn bytes(&self, at: usize, max: u32) -> &[u8] {
-        self.out.get(at..at + max as usize).unwrap_or_default()
+        self.out.as_ref().map(|out| out.run(at, max as usize)).unwrap_or_default()
     }
 
     fn room(&self) -> [u64; 2] {
-        [self.len as u64, self.out.len() as u64]
+        [self.len as u64, self.out.as_ref().map_or(0, |out| out.len as u64)]
     }
 
     fn consumes(&self) -> bool {

@@ -2,8 +2,23 @@
 
 use bytes::Bytes;
 
-/// About as much content is made, whatever the block size.
-const CONTENT: u32 = 4 << 20;
+/// About so many bytes of content are made, whatever the block size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Amount {
+    /// For what is read back and compared: content repeats after a long way.
+    Compared,
+    /// For what is only written: it stays in the processor's cache, as data do that a program has just made.
+    Written,
+}
+
+impl Amount {
+    const fn bytes(self) -> u32 {
+        match self {
+            Self::Compared => 4 << 20,
+            Self::Written => 256 << 10,
+        }
+    }
+}
 
 /// The content of every block, told by its address and the run's seed.
 ///
@@ -12,17 +27,18 @@ const CONTENT: u32 = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Pattern {
     bytes: Bytes,
+    /// Blocks until it repeats.
     period: u64,
     block_size: u32,
 }
 
 impl Pattern {
     /// For blocks of this size, of which at most so many are written at once.
-    pub(crate) fn new(seed: u64, block_size: u32, most: u32) -> Self {
+    pub(crate) fn new(seed: u64, block_size: u32, most: u32, amount: Amount) -> Self {
         if most == 0 {
             return Self { bytes: Bytes::new(), period: 1, block_size };
         }
-        let period = prime_up_to((CONTENT / block_size.max(1)).max(61));
+        let period = prime_up_to((amount.bytes() / block_size.max(1)).max(61));
         let size = block_size as usize;
         let mut random = Random::new(seed, u64::MAX);
         let (once, all) = (period as usize * size, (period as usize + most as usize) * size);
@@ -38,14 +54,37 @@ impl Pattern {
         Self { bytes: bytes.into(), period: period.into(), block_size }
     }
 
-    /// All of it.
-    pub(crate) const fn bytes(&self) -> &Bytes {
-        &self.bytes
+    /// The content of so many bytes from this block on.
+    pub(crate) fn content(&self, lba: u64, len: usize) -> Content<'_> {
+        let place = usize::try_from(lba % self.period).unwrap_or(0) * self.block_size as usize;
+        Content { pattern: self, place, len }
+    }
+}
+
+/// The content of the blocks of one I/O.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Content<'a> {
+    pattern: &'a Pattern,
+    place: usize,
+    /// In bytes.
+    pub(crate) len: usize,
+}
+
+impl<'a> Content<'a> {
+    /// The next bytes from an offset on, at most `max` and at least one, unless that is the end. The same content is always the same memory, so that it stays
+    /// in the cache.
+    pub(crate) fn run(&self, offset: usize, max: usize) -> &'a [u8] {
+        let Pattern { bytes, period, block_size } = self.pattern;
+        let once = *period as usize * *block_size as usize;
+        let at = (self.place + offset) % once.max(1);
+        let max = max.min(self.len.saturating_sub(offset));
+        bytes.get(at..once.min(at + max)).unwrap_or_default()
     }
 
-    /// Where in the bytes the content of a block begins; that of the next blocks follows.
-    pub(crate) fn place(&self, lba: u64) -> usize {
-        usize::try_from(lba % self.period).unwrap_or(0) * self.block_size as usize
+    /// All of it in one piece.
+    pub(crate) fn whole(&self) -> Bytes {
+        let (bytes, place) = (&self.pattern.bytes, self.place..self.place + self.len);
+        if place.end <= bytes.len() { bytes.slice(place) } else { Bytes::new() }
     }
 }
 
@@ -86,34 +125,54 @@ mod tests {
     #[test]
     fn content_is_told_by_the_address() {
         for size in [512, 520, 4096, 65536] {
-            let pattern = Pattern::new(1, size, 300);
-            let block = |lba: u64| {
-                let at = pattern.place(lba);
-                pattern.bytes().slice(at..at + size as usize)
-            };
+            let pattern = Pattern::new(1, size, 300, Amount::Compared);
+            let block = |lba| pattern.content(lba, size as usize).whole();
             for shift in 0..40 {
                 assert_ne!(block(7), block(7 + (1 << shift)), "{size} {shift}");
             }
             assert_eq!(block(7), block(7 + pattern.period));
             // Blocks that are written together are those that are written alone.
             let last = pattern.period - 1;
-            let at = pattern.place(last);
-            let run = pattern.bytes().slice(at..at + 300 * size as usize);
+            let run = pattern.content(last, 300 * size as usize).whole();
             for n in 0..300 {
                 let at = n * size as usize;
                 assert_eq!(run.slice(at..at + size as usize), block(last + n as u64));
             }
         }
-        assert_ne!(Pattern::new(1, 512, 1).bytes(), Pattern::new(2, 512, 1).bytes());
-        assert!(Pattern::new(1, 512, 0).bytes().is_empty());
+        let bytes = |seed, most| Pattern::new(seed, 512, most, Amount::Written).bytes;
+        assert_ne!(bytes(1, 1), bytes(2, 1));
+        assert!(bytes(1, 0).is_empty());
+    }
+
+    #[test]
+    fn runs_are_the_content_in_pieces() {
+        for (size, amount) in
+            [(512, Amount::Written), (520, Amount::Compared), (65536, Amount::Written)]
+        {
+            let pattern = Pattern::new(1, size, 100, amount);
+            let content = pattern.content(pattern.period - 3, 100 * size as usize);
+            let mut pieces = Vec::new();
+            while pieces.len() < content.len {
+                let run = content.run(pieces.len(), 3000);
+                assert!((1..=3000).contains(&run.len()));
+                pieces.extend_from_slice(run);
+            }
+            assert!(pieces == content.whole(), "{size}");
+            assert!(content.run(content.len, 1).is_empty());
+        }
+        let none = Pattern::new(1, 512, 0, Amount::Written);
+        assert!(
+            none.content(5, 512).run(0, 512).is_empty() && none.content(5, 512).whole().is_empty()
+        );
     }
 
     #[test]
     fn more_blocks_at_once_than_the_period() {
-        let pattern = Pattern::new(1, 65536, 200);
-        let period = usize::try_from(pattern.period).unwrap() * 65536;
-        assert!(period < 200 * 65536);
-        assert_eq!(pattern.bytes().slice(..65536), pattern.bytes().slice(period..period + 65536));
+        let pattern = Pattern::new(1, 65536, 200, Amount::Compared);
+        assert!(pattern.period < 200);
+        let run = pattern.content(0, 200 * 65536).whole();
+        let again = pattern.period as usize * 65536;
+        assert_eq!(run.slice(..65536), run.slice(again..again + 65536));
     }
 
     #[test]

@@ -72,7 +72,7 @@ async fn serve(job: &Job, lane: Rc<RefCell<Lane<'_>>>, handle: Handle, pool: Poo
         };
         let cdb = io.cdb();
         let lent = if io.is_write() {
-            Memory::Out(job.shared_content(&io))
+            Memory::Out(job.content(&io).whole())
         } else if job.workload.places {
             Memory::Pooled(pool.memory())
         } else {

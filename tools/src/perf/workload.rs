@@ -9,14 +9,13 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use bytes::Bytes;
 use iscsi_core::{Command, Lun, OnLoss, Transfer};
 use iscsi_runtime_std::{Completed, Error};
 use iscsi_scsi::Cdb;
 use iscsi_scsi::block::{Read16, Write16};
 
 use crate::output::{Outcome, Stop};
-use crate::perf::pattern::{Pattern, Random};
+use crate::perf::pattern::{Amount, Content, Pattern, Random};
 use crate::perf::stats::{LiveLane, Recorder};
 use crate::unit::{Trouble, Verdict, judge};
 
@@ -154,7 +153,11 @@ impl Job {
         stop: Arc<AtomicBool>,
     ) -> Self {
         let blocks = if workload.mode.writes() { workload.blocks } else { 0 };
-        let pattern = Pattern::new(workload.seed, workload.block_size, blocks);
+        let amount = match workload.mode {
+            Mode::Verify => Amount::Compared,
+            Mode::Read | Mode::Write | Mode::Mixed(_) => Amount::Written,
+        };
+        let pattern = Pattern::new(workload.seed, workload.block_size, blocks, amount);
         let live = (0..workload.sessions).map(|_| LiveLane::default()).collect();
         let Patience { ignore_errors, losses, max_losses } = patience;
         let (clock, failure) = (OnceLock::new(), Mutex::new(None));
@@ -202,24 +205,9 @@ impl Job {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// What a write of these blocks writes, without a copy.
-    pub(crate) fn content(&self, io: &Io) -> &[u8] {
-        self.pattern.bytes().get(self.place(io)).unwrap_or_default()
-    }
-
-    /// The same as shared memory.
-    pub(crate) fn shared_content(&self, io: &Io) -> Bytes {
-        let place = self.place(io);
-        if place.end <= self.pattern.bytes().len() {
-            self.pattern.bytes().slice(place)
-        } else {
-            Bytes::new()
-        }
-    }
-
-    fn place(&self, io: &Io) -> Range<usize> {
-        let at = self.pattern.place(io.lba);
-        at..at + io.bytes(self) as usize
+    /// What a write of these blocks writes.
+    pub(crate) fn content(&self, io: &Io) -> Content<'_> {
+        self.pattern.content(io.lba, io.bytes(self) as usize)
     }
 }
 
@@ -442,7 +430,7 @@ impl<'j> Lane<'j> {
     }
 
     fn compare(&mut self, io: Io, data: &[u8]) {
-        let wanted = self.job.content(&io);
+        let wanted = &*self.job.content(&io).whole();
         let data = data.get(..wanted.len()).unwrap_or_default();
         if data == wanted {
             return;
