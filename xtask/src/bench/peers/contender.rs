@@ -16,12 +16,14 @@ use crate::workspace::Workspace;
 
 const LIBISCSI: &str = "iscsi-perf";
 const QEMU: &str = "qemu-img";
+const BARE: &str = "bare-reads";
 
 /// Where the programs are.
 #[derive(Debug)]
 pub(super) struct Programs {
     pub(super) target: PathBuf,
     ours: PathBuf,
+    bare: PathBuf,
     /// What qemu-img calls itself.
     pub(super) qemu_version: String,
 }
@@ -32,15 +34,20 @@ impl Programs {
         let directory = if let Some(directory) = built {
             directory.to_owned()
         } else {
-            for (package, program) in [("iscsi-target", "iscsi-target"), ("iscsi-tools", LIBISCSI)]
-            {
+            let packages = [
+                ("iscsi-target", "iscsi-target"),
+                ("iscsi-tools", LIBISCSI),
+                ("iscsi-benches", BARE),
+            ];
+            for (package, program) in packages {
                 let args = ["build", "--release", "--package", package, "--bin", program];
                 run_cargo(workspace, &args, &[])?;
             }
             workspace.target_directory.join("release")
         };
-        let [target, ours] = ["iscsi-target", LIBISCSI].map(|program| directory.join(program));
-        for program in [&target, &ours] {
+        let [target, ours, bare] =
+            ["iscsi-target", LIBISCSI, BARE].map(|program| directory.join(program));
+        for program in [&target, &ours, &bare] {
             if !program.is_file() {
                 return Err(Failure::new(format!("{} is not there", program.display())));
             }
@@ -52,7 +59,7 @@ impl Programs {
         let qemu_version = said(QEMU, &["--version"])
             .ok_or_else(|| Failure::new("qemu-img is not installed (qemu-utils)"))?;
         let qemu_version = qemu_version.lines().next().unwrap_or_default().to_owned();
-        Ok(Self { target, ours, qemu_version })
+        Ok(Self { target, ours, bare, qemu_version })
     }
 }
 
@@ -64,6 +71,8 @@ pub(super) enum Contender {
     QemuImg,
     /// This project's `iscsi-perf`.
     Ours(Runtime),
+    /// A socket, and no initiator. Reads without digests only.
+    Bare,
 }
 
 /// What a run came to, or why there is none.
@@ -86,6 +95,7 @@ impl Contender {
         match self {
             Self::LibiscsiPerf => "libiscsi".into(),
             Self::QemuImg => QEMU.into(),
+            Self::Bare => "bare socket".into(),
             Self::Ours(runtime) => {
                 let value = runtime.to_possible_value();
                 value.map(|value| value.get_name().to_owned()).unwrap_or_default()
@@ -93,8 +103,9 @@ impl Contender {
         }
     }
 
-    pub(super) const fn is_ours(self) -> bool {
-        matches!(self, Self::Ours(_))
+    /// Whether it is one of those that others are compared with.
+    pub(super) const fn is_peer(self) -> bool {
+        matches!(self, Self::LibiscsiPerf | Self::QemuImg)
     }
 
     /// Runs it for about this time.
@@ -192,6 +203,7 @@ impl Contender {
             Self::LibiscsiPerf => Path::new(LIBISCSI),
             Self::QemuImg => Path::new(QEMU),
             Self::Ours(_) => &programs.ours,
+            Self::Bare => &programs.bare,
         };
         let mut command = Command::new(program);
         match self {
@@ -214,6 +226,10 @@ impl Contender {
                 if job.way == Way::Write {
                     command.args(["--mode", "write", "--overwrite"]);
                 }
+            }
+            Self::Bare => {
+                command.args([url, &blocks, &depth, &seconds]);
+                return command;
             }
         }
         command.arg(url);
@@ -282,8 +298,12 @@ mod tests {
 
     #[test]
     fn lines_that_are_run() {
-        let programs =
-            Programs { target: "t".into(), ours: "o".into(), qemu_version: String::new() };
+        let programs = Programs {
+            target: "t".into(),
+            ours: "o".into(),
+            bare: "b".into(),
+            qemu_version: String::new(),
+        };
         let line = |contender: Contender, way, amount| {
             let job = Job { way, size: 65_536, depth: 32, digests: Digests::None };
             let command = contender.command(&programs, "URL", job, amount);
@@ -303,6 +323,7 @@ mod tests {
             line(Contender::Ours(Runtime::StdPlaced), Way::Read, time),
             "o --runtime std -m 32 -b 128 --place -t 2 URL"
         );
+        assert_eq!(line(Contender::Bare, Way::Read, time), "b URL 128 32 2");
         assert_eq!(
             line(Contender::QemuImg, Way::Write, Amount::Ios(7)),
             "qemu-img bench -w -f raw -t none -d 32 -c 7 -s 65536 URL"

@@ -149,7 +149,10 @@ fn compare(
     // Writes have buffers in any case.
     let fits = |runtime: &&Runtime| job.way == Way::Read || **runtime != Runtime::StdPlaced;
     let ours = options.runtimes.iter().filter(fits).map(|&runtime| Contender::Ours(runtime));
-    let mut rows: Vec<Row> = [peer].into_iter().chain(ours).map(|c| Row::new(c, job)).collect();
+    let has_floor = job.way == Way::Read && job.digests == Digests::None;
+    let floor = has_floor.then_some(Contender::Bare);
+    let all = [peer].into_iter().chain(ours).chain(floor);
+    let mut rows: Vec<Row> = all.map(|contender| Row::new(contender, job)).collect();
     let time = Duration::from_secs(options.seconds.into());
     for _round in 0..options.rounds {
         for row in rows.iter_mut().filter(|row| row.refusal.is_none()) {

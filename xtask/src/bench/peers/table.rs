@@ -96,8 +96,8 @@ pub(super) fn markdown(rows: &[&Row]) -> String {
 fn line(row: &Row, rows: &[&Row]) -> String {
     let Job { size, depth, digests, .. } = row.job;
     let find = |wanted: &dyn Fn(&Row) -> bool| rows.iter().copied().find(|other| wanted(other));
-    let peer = find(&|other| other.job == row.job && !other.contender.is_ours())
-        .filter(|_| row.contender.is_ours());
+    let peer = find(&|other| other.job == row.job && other.contender.is_peer())
+        .filter(|_| !row.contender.is_peer());
     let plain = find(&|other| {
         let job = Job { digests: Digests::None, ..row.job };
         other.job == job && other.contender == row.contender
