@@ -103,8 +103,8 @@ pub enum ProtocolError {
         /// What came.
         got: StatSn,
     },
-    /// The ExpCmdSN of the last Login Response, and again that of the echo of a ping, acknowledges commands that were never sent, or waits for such that
-    /// never will be.
+    /// The target waits for a command that will not come, as the ExpCmdSN of the echo of a ping after a login says, or that of the answer to a task management
+    /// function; or, after a login, it acknowledges commands that were never sent. It would carry out no command from there on.
     ExpCmdSn {
         /// The next CmdSN.
         expected: CmdSn,
@@ -230,7 +230,10 @@ impl fmt::Display for ProtocolError {
             Self::LunMismatch(itt) => write!(f, "LUN differs from the LUN of task {itt}")?,
             Self::StatSn { expected, got } => write!(f, "StatSN {got} instead of {expected}")?,
             Self::ExpCmdSn { expected, got } => {
-                write!(f, "ExpCmdSN {got} after a login, where CmdSN {expected} is the next")?;
+                write!(
+                    f,
+                    "the target waits for command {got}, which will not come; the next CmdSN is {expected}"
+                )?;
             }
             Self::DataInNotExpected(itt) => {
                 write!(f, "Data-In for task {itt}, which reads nothing")?;

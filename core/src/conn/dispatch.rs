@@ -376,7 +376,8 @@ impl Connection {
             }
             return Err(ProtocolError::UnknownTask(itt).into());
         }
-        session.task_management_answered(response.response, now)?;
+        let resends = self.resends_awaited(session);
+        session.task_management_answered(response.response, resends, now)?;
         self.withdraw_ended(session);
         Ok(())
     }
@@ -444,7 +445,8 @@ impl Connection {
             }
             Some(Opcode::TaskManagementRequest) if session.core.tmf.awaits(itt) => {
                 let rejected = TaskManagementResponseCode::FunctionRejected;
-                session.task_management_answered(rejected, now)?;
+                let resends = self.resends_awaited(session);
+                session.task_management_answered(rejected, resends, now)?;
             }
             Some(Opcode::NopOut) if self.is_ping(itt) => self.ping_answered(),
             Some(Opcode::TextRequest) => self.text_rejected(reason),

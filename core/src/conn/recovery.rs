@@ -592,6 +592,16 @@ impl Connection {
             None => recovery.add(Gap::new(Missing::Command(task), 0, 1)),
         }
     }
+
+    /// Whether the command that the target waits for is to be sent again, or was.
+    pub(super) fn resends_awaited(&self, session: &Session) -> bool {
+        let is_awaited = |task| {
+            let slot = session.slots.live(task);
+            slot.is_some_and(|s| !s.immediate && s.cmd_sn == session.core.window.exp_cmd_sn)
+        };
+        let mut gaps = self.core.recovery.gaps.iter();
+        gaps.any(|gap| matches!(gap.missing, Missing::Command(task) if is_awaited(task)))
+    }
 }
 
 /// Sending and time.

@@ -74,7 +74,8 @@ impl Session {
     }
 
     /// Aborts a task. If it was not sent yet it ends at once; else an ABORT TASK is sent and the task ends when the target has
-    /// answered it, with its own response if that was faster.
+    /// answered it, with its own response if that was faster. An answer that shows that the command got lost, or an older one, costs the connection
+    /// ([`ProtocolError::ExpCmdSn`](crate::ProtocolError::ExpCmdSn)): the target would wait for it for ever.
     ///
     /// # Errors
     /// [`SubmitError::NoSuchTask`] if the task has ended.

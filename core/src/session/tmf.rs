@@ -4,9 +4,10 @@
 //! taken. On the wire there is one at a time: a target need not accept more (RFC 7143 section 4.2.2.1).
 
 use super::task::{TaskEnd, TaskState};
+use super::window::CmdWindow;
 use super::{ControlTag, Session, SessionState};
 use crate::config::Escalation;
-use crate::error::{LostReason, SubmitError};
+use crate::error::{LostReason, ProtocolError, SubmitError};
 use crate::event::Event;
 use crate::time::earliest;
 use crate::wire::{
@@ -336,10 +337,11 @@ pub(super) fn start_abort(session: &mut Session, now: Instant) {
     session.core.tmf.own = session.armed(What::Abort(session.slots.id(index)), now);
 }
 
-/// The target answered the function that is under way.
+/// The target answered the function that is under way. `resends` if the command that it waits for is to be sent again.
 pub(super) fn answered(
     session: &mut Session,
     response: Code,
+    resends: bool,
     now: Instant,
 ) -> Result<(), LostReason> {
     let functions = &mut session.core.tmf;
@@ -353,9 +355,9 @@ pub(super) fn answered(
     }
     let complete = matches!(response, Code::FunctionComplete | Code::FunctionSucceeded { .. });
     match what {
-        What::Abort(task) => abort_answered(session, task, response, now)?,
-        What::ResetUnit(_, lun) if complete => conclude(session, order, Some(lun))?,
-        What::ColdReset(_) if complete => conclude(session, order, None)?,
+        What::Abort(task) => abort_answered(session, task, response, resends, now)?,
+        What::ResetUnit(_, lun) if complete => conclude(session, order, Some(lun), resends)?,
+        What::ColdReset(_) if complete => conclude(session, order, None, resends)?,
         What::ResetUnit(task, _) | What::ColdReset(task) => {
             if !escalate(session, what, now) {
                 return Err(reason_of(session, task));
@@ -366,13 +368,13 @@ pub(super) fn answered(
             | TaskManagement::ClearTaskSet(lun)
             | TaskManagement::LogicalUnitReset(lun),
             _,
-        ) if complete => conclude(session, order, Some(lun))?,
+        ) if complete => conclude(session, order, Some(lun), resends)?,
         What::Asked(
             TaskManagement::TargetWarmReset
             | TaskManagement::TargetColdReset
             | TaskManagement::ItNexusReset,
             _,
-        ) if complete => conclude(session, order, None)?,
+        ) if complete => conclude(session, order, None, resends)?,
         What::Asked(..) => {}
     }
     start_abort(session, now);
@@ -383,6 +385,7 @@ fn abort_answered(
     session: &mut Session,
     task: TaskId,
     response: Code,
+    resends: bool,
     now: Instant,
 ) -> Result<(), LostReason> {
     let Some(index) = session.slots.lookup(task) else { return Ok(()) };
@@ -394,12 +397,12 @@ fn abort_answered(
         response,
         Code::FunctionComplete | Code::FunctionSucceeded { .. } | Code::TaskDoesNotExist
     ) {
-        // All that was sent before the abort has arrived, and the abort itself counts the command as received (RFC 7143 section 11.6.1). A target that
-        // still waits for its number, or for an older one, has a hole: what was sent after that would never be carried out. The connection has to go.
-        let leaves_hole = has_not_arrived(session, index);
+        // All that was sent before the abort has arrived or was rejected, and the abort itself counts the command as received (RFC 7143 section 11.6.1).
+        // If the target still waits for its number, or for an older one, what was sent after that will never be carried out.
+        let hole = hole_before(session, index, resends);
         session.bury(index);
         session.finish(index, TaskEnd::Lost(reason));
-        if leaves_hole { Err(reason) } else { Ok(()) }
+        hole.map_or(Ok(()), |hole| Err(hole.into()))
     } else if reason == LostReason::Aborted {
         // The target keeps the task, and so does the application; but not for ever.
         session.slots[index].state = TaskState::Active;
@@ -414,10 +417,24 @@ fn abort_answered(
     }
 }
 
-/// The target has not received the command of this task, as far as it has said. An immediate one has no place in the order.
-fn has_not_arrived(session: &Session, index: u16) -> bool {
+/// The hole in the command numbering that keeps the target from carrying out the command of this task, and all that came after it: it has not received that
+/// command, or an older one, and nothing is under way that would tell it not to wait. An immediate command has no place in the order.
+fn hole_before(session: &Session, index: u16, resends: bool) -> Option<ProtocolError> {
     let slot = &session.slots[index];
-    !slot.immediate && !slot.cmd_sn.lt(session.core.window.exp_cmd_sn)
+    let CmdWindow { cmd_sn, exp_cmd_sn, .. } = session.core.window;
+    // What was sent and is not acknowledged.
+    let has_arrived = exp_cmd_sn.distance_to(slot.cmd_sn) >= exp_cmd_sn.distance_to(cmd_sn);
+    if slot.immediate || has_arrived || resends {
+        return None;
+    }
+    // An abort that is still to come plugs the hole, or finds it.
+    let is_awaited = |i| {
+        let other = &session.slots[i];
+        let is_aborting = other.state == TaskState::Aborting && !other.immediate;
+        i != index && is_aborting && other.cmd_sn == exp_cmd_sn
+    };
+    let is_plugged = session.slots.indices().any(is_awaited);
+    (!is_plugged).then_some(ProtocolError::ExpCmdSn { expected: cmd_sn, got: exp_cmd_sn })
 }
 
 /// Why a task is being aborted.
@@ -457,7 +474,12 @@ fn escalate(session: &mut Session, failed: What, now: Instant) -> bool {
 ///
 /// One of them may not even have reached the target. ABORT TASK would count its CmdSN as received, other functions do not: nothing that was sent
 /// after it would ever be carried out. That is an error, and the connection has to go.
-fn conclude(session: &mut Session, order: u32, lun: Option<Lun>) -> Result<(), LostReason> {
+fn conclude(
+    session: &mut Session,
+    order: u32,
+    lun: Option<Lun>,
+    resends: bool,
+) -> Result<(), LostReason> {
     let mut result = Ok(());
     for index in session.slots.indices() {
         let slot = &session.slots[index];
@@ -469,8 +491,8 @@ fn conclude(session: &mut Session, order: u32, lun: Option<Lun>) -> Result<(), L
                 TaskState::Aborting => slot.abort_reason,
                 _ => LostReason::TaskManagement,
             };
-            if has_not_arrived(session, index) {
-                result = Err(reason);
+            if let Some(hole) = hole_before(session, index, resends) {
+                result = Err(hole.into());
             }
             session.bury(index);
             session.finish(index, TaskEnd::Lost(reason));

@@ -186,6 +186,34 @@ fn j_03_a_command_whose_immediate_data_were_damaged_is_sent_again() {
 }
 
 #[test]
+fn a_command_that_is_sent_again_leaves_no_hole_for_an_abort_to_find() {
+    let (mut rig, task, command, _) = writing(1, true, 512);
+    let other = rig.submit(&Command::new(Lun::new(2).unwrap(), &[0; 6], Transfer::None), &[]);
+    rig.run();
+    rig.target.expect_command();
+    rig.target.checks = false;
+    rig.target.exp_cmd_sn = command.cmd_sn;
+    let reject = rig.target.reject(RejectReason::DataDigestError);
+    rig.send(reject, &header(&command));
+    let (again, _) = rig.target.expect_command();
+    let now = rig.clock.now();
+    rig.driver.session.abort(other, now).unwrap();
+    rig.driver.touch();
+    rig.run();
+    let request = rig.target.expect_task_management();
+    // It was answered before the command came again.
+    rig.target.exp_cmd_sn = command.cmd_sn;
+    let managed = rig.target.managed(&request, TaskManagementResponseCode::FunctionComplete);
+    rig.send(managed, &[]);
+    assert_eq!(rig.lost(other), Some(LostReason::Aborted));
+    assert_eq!(rig.state(), SessionState::LoggedIn);
+    rig.target.exp_cmd_sn = command.cmd_sn.plus(2);
+    let response = rig.target.response(&again, Completion::GOOD);
+    rig.send(response, &[]);
+    assert!(rig.outcome(task).is_good());
+}
+
+#[test]
 fn a_command_that_the_target_keeps_is_not_sent_again() {
     let (mut rig, task, command, _) = writing(1, true, 1024);
     let reject = rig.target.reject(RejectReason::DataDigestError);

@@ -7,8 +7,8 @@ use iscsi_core::config::Escalation;
 use iscsi_core::testing::{Disk, Rig, Told};
 use iscsi_core::text::Limits;
 use iscsi_core::wire::{
-    Completion, InitiatorPdu, NopInKind, ScsiCommand, TaskManagementFunction as Function,
-    TaskManagementRequest, TaskManagementResponseCode as Code,
+    Completion, InitiatorPdu, NopInKind, RejectReason, ScsiCommand,
+    TaskManagementFunction as Function, TaskManagementRequest, TaskManagementResponseCode as Code,
 };
 use iscsi_core::{
     Command, LostReason, Lun, ProtocolError, SessionState, SubmitError, TaskId, TaskManagement,
@@ -262,11 +262,13 @@ fn a_reset_for_a_command_that_never_arrived_drops_the_connection() {
         let reset = rig.target.expect_task_management();
         answer(&mut rig, &reset, Code::FunctionComplete);
         assert_eq!(rig.lost(task), Some(reason));
-        assert_eq!(rig.state(), SessionState::Failed(reason));
+        let (expected, got) = (command.cmd_sn.next(), command.cmd_sn);
+        assert_eq!(rig.violation(), Some(ProtocolError::ExpCmdSn { expected, got }));
     }
 }
 
-/// ABORT TASK counts the number of a command that never arrived as received: a target that goes on waiting for it, or for an older one, says so.
+/// ABORT TASK counts the number of a command that never arrived as received: a target that goes on waiting for it, or for an older one, says so
+/// by its ExpCmdSN.
 #[test]
 fn an_abort_that_leaves_a_hole_drops_the_connection() {
     for code in [Code::FunctionComplete, Code::TaskDoesNotExist] {
@@ -281,12 +283,10 @@ fn an_abort_that_leaves_a_hole_drops_the_connection() {
             let request = rig.target.expect_task_management();
             answer(&mut rig, &request, code);
             assert_eq!(rig.lost(task), Some(LostReason::Aborted));
-            let (state, lost) = match leaves_hole {
-                true => (SessionState::Failed(LostReason::Aborted), Some(LostReason::Aborted)),
-                false => (SessionState::LoggedIn, None),
-            };
-            assert_eq!(rig.state(), state, "{code:?}, {arrived} arrived");
-            assert_eq!(rig.lost(older), lost);
+            let (expected, got) = (first.cmd_sn.plus(2), rig.target.exp_cmd_sn);
+            let hole = leaves_hole.then_some(ProtocolError::ExpCmdSn { expected, got });
+            assert_eq!(rig.violation(), hole, "{code:?}, {arrived} arrived");
+            assert_eq!(rig.lost(older), hole.map(LostReason::Protocol));
         }
     }
     // An immediate command has no number of its own.
@@ -300,6 +300,54 @@ fn an_abort_that_leaves_a_hole_drops_the_connection() {
     answer(&mut rig, &request, Code::TaskDoesNotExist);
     assert_eq!(rig.lost(task), Some(LostReason::Aborted));
     assert_eq!(rig.state(), SessionState::LoggedIn);
+}
+
+/// A rejected command is a hole until its own abort plugs it, whichever abort goes first.
+#[test]
+fn a_hole_that_an_abort_will_plug_is_none() {
+    for oldest_first in [true, false] {
+        let mut rig = Rig::scripted();
+        // Slots are taken in the other order the second time.
+        let tasks = [(); 3].map(|()| rig.read(0, 1));
+        rig.run();
+        let mut commands = tasks.map(|_| rig.target.expect_command().0);
+        if !oldest_first {
+            for command in commands {
+                let data = rig.target.last_data_in(&command, 0, 0);
+                rig.send(data, &[0; 512]);
+            }
+            for _ in tasks {
+                rig.read(0, 1);
+            }
+            rig.run();
+            commands = tasks.map(|_| rig.target.expect_command().0);
+        }
+        rig.target.checks = false;
+        // All three are rejected, and do not count as received.
+        let first = commands[0].cmd_sn;
+        rig.target.exp_cmd_sn = first;
+        for command in &commands {
+            let mut bhs = [0; 48];
+            command.emit(&mut bhs);
+            let reject = rig.target.reject(RejectReason::InvalidPduField);
+            rig.send(reject, &bhs);
+        }
+        let mut numbers = Vec::new();
+        for _ in &commands {
+            let request = rig.target.expect_task_management();
+            let Function::AbortTask { ref_cmd_sn, .. } = request.function else { panic!() };
+            numbers.push(ref_cmd_sn);
+            // What it now counts as received.
+            while numbers.contains(&rig.target.exp_cmd_sn) {
+                rig.target.exp_cmd_sn = rig.target.exp_cmd_sn.next();
+            }
+            answer(&mut rig, &request, Code::FunctionComplete);
+        }
+        assert_eq!(numbers.is_sorted_by_key(|number| number.0), oldest_first, "{numbers:?}");
+        assert_eq!(rig.target.exp_cmd_sn, first.plus(3));
+        assert_eq!(rig.state(), SessionState::LoggedIn, "{numbers:?}");
+        assert!(rig.target.inbox.is_empty());
+    }
 }
 
 #[test]
