@@ -168,6 +168,20 @@ fn verification_finds_a_wrong_byte() {
     }
 }
 
+/// The content of some I/Os ends with the pattern and goes on with its beginning.
+#[test]
+fn verification_where_the_content_repeats() {
+    let served = Served::new(&[16 * MIB]);
+    for runtime in RUNTIMES {
+        for query in ["", "?header_digest=crc32c&data_digest=crc32c"] {
+            let options = format!("--runtime {runtime} --mode verify --overwrite --first 8100");
+            let options = format!("{options} --span 2000 -b 300 -m 3 --count 40");
+            let ran = perf(&options, &format!("{}{query}", served.url(0))).ended_with(0);
+            assert!(ran.text().contains("iops average "), "{}", ran.text());
+        }
+    }
+}
+
 #[test]
 fn a_medium_that_fails() {
     let served = Served::odd(vec![Box::new(Spoilt(512_000..512_512))], Quirks::default());

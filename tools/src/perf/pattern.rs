@@ -1,21 +1,27 @@
 //! What is written, and numbers without a pattern.
 
+use core::ops::Range;
+
 use bytes::Bytes;
 
-/// About so many bytes of content are made, whatever the block size.
+/// How much content is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Amount {
-    /// For what is read back and compared: content repeats after a long way.
-    Compared,
-    /// For what is only written: it stays in the processor's cache, as data do that a program has just made.
+    /// For reads.
+    None,
+    /// For what is only written: 256 KiB at most, if blocks are not larger than that. It stays in the processor's cache, as data do that a program has just made.
     Written,
+    /// For what is read back and compared: about 4 MiB, and 61 blocks at least. Content repeats after a long way.
+    Compared,
 }
 
 impl Amount {
-    const fn bytes(self) -> u32 {
+    /// A prime number of blocks, or none.
+    fn blocks(self, block_size: u32) -> u32 {
         match self {
-            Self::Compared => 4 << 20,
-            Self::Written => 256 << 10,
+            Self::None => 0,
+            Self::Written => prime_up_to(((256 << 10) / block_size).max(2)),
+            Self::Compared => prime_up_to(((4 << 20) / block_size).max(61)),
         }
     }
 }
@@ -26,66 +32,101 @@ impl Amount {
 /// is told from the right one, and nothing is computed or copied for a write.
 #[derive(Debug)]
 pub(crate) struct Pattern {
+    /// Of as many blocks as there are before it repeats.
     bytes: Bytes,
-    /// Blocks until it repeats.
-    period: u64,
     block_size: u32,
 }
 
 impl Pattern {
-    /// For blocks of this size, of which at most so many are written at once.
-    pub(crate) fn new(seed: u64, block_size: u32, most: u32, amount: Amount) -> Self {
-        if most == 0 {
-            return Self { bytes: Bytes::new(), period: 1, block_size };
-        }
-        let period = prime_up_to((amount.bytes() / block_size.max(1)).max(61));
-        let size = block_size as usize;
+    /// For blocks of this size.
+    pub(crate) fn new(seed: u64, block_size: u32, amount: Amount) -> Self {
+        let block_size = block_size.max(1);
         let mut random = Random::new(seed, u64::MAX);
-        let (once, all) = (period as usize * size, (period as usize + most as usize) * size);
-        let mut bytes = vec![0; all];
-        let (first, rest) = bytes.split_at_mut(once);
-        for word in first.chunks_mut(8) {
+        let mut bytes = vec![0; amount.blocks(block_size) as usize * block_size as usize];
+        for word in bytes.chunks_mut(8) {
             let random = random.next().to_le_bytes();
             word.copy_from_slice(random.get(..word.len()).unwrap_or_default());
         }
-        for again in rest.chunks_mut(once) {
-            again.copy_from_slice(first.get(..again.len()).unwrap_or_default());
-        }
-        Self { bytes: bytes.into(), period: period.into(), block_size }
+        Self { bytes: bytes.into(), block_size }
     }
 
     /// The content of so many bytes from this block on.
     pub(crate) fn content(&self, lba: u64, len: usize) -> Content<'_> {
-        let place = usize::try_from(lba % self.period).unwrap_or(0) * self.block_size as usize;
-        Content { pattern: self, place, len }
+        let size = u64::from(self.block_size);
+        let period = (self.bytes.len() as u64 / size).max(1);
+        let place = usize::try_from(lba % period * size).unwrap_or(0);
+        let len = if self.bytes.is_empty() { 0 } else { len };
+        Content { bytes: &self.bytes, place, len }
     }
 }
 
 /// The content of the blocks of one I/O.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Content<'a> {
-    pattern: &'a Pattern,
+    /// It goes round in these, from `place` on.
+    bytes: &'a Bytes,
     place: usize,
     /// In bytes.
     pub(crate) len: usize,
 }
 
 impl<'a> Content<'a> {
-    /// The next bytes from an offset on, at most `max` and at least one, unless that is the end. The same content is always the same memory, so that it stays
-    /// in the cache.
+    /// The next bytes from an offset on, at most `max` and at least one, unless that is the end.
     pub(crate) fn run(&self, offset: usize, max: usize) -> &'a [u8] {
-        let Pattern { bytes, period, block_size } = self.pattern;
-        let once = *period as usize * *block_size as usize;
-        let at = (self.place + offset) % once.max(1);
-        let max = max.min(self.len.saturating_sub(offset));
-        bytes.get(at..once.min(at + max)).unwrap_or_default()
+        self.bytes.get(self.place_of_run(offset, max)).unwrap_or_default()
     }
 
-    /// All of it in one piece.
-    pub(crate) fn whole(&self) -> Bytes {
-        let (bytes, place) = (&self.pattern.bytes, self.place..self.place + self.len);
-        if place.end <= bytes.len() { bytes.slice(place) } else { Bytes::new() }
+    fn place_of_run(&self, offset: usize, max: usize) -> Range<usize> {
+        let at = (self.place + offset) % self.bytes.len().max(1);
+        let len = max.min(self.len.saturating_sub(offset));
+        at..self.bytes.len().min(at.saturating_add(len))
     }
+
+    /// All of it as shared memory, if it is in one piece.
+    pub(crate) fn piece(&self) -> Option<Bytes> {
+        let end = self.place + self.len;
+        (end <= self.bytes.len()).then(|| self.bytes.slice(self.place..end))
+    }
+
+    /// All of it as shared memory.
+    pub(crate) fn parts(&self) -> Vec<Bytes> {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        while at < self.len {
+            let part = self.bytes.slice(self.place_of_run(at, usize::MAX));
+            at += part.len();
+            parts.push(part);
+        }
+        parts
+    }
+
+    /// The first byte that is another in `data`, or missing there.
+    pub(crate) fn difference(&self, data: &[u8]) -> Option<Difference> {
+        let mut at = 0;
+        while at < self.len {
+            let wanted = self.run(at, usize::MAX);
+            let rest = data.get(at..).unwrap_or_default();
+            let read = rest.get(..wanted.len()).unwrap_or(rest);
+            if read != wanted {
+                let same = wanted.iter().zip(read).take_while(|(wanted, read)| wanted == read);
+                let within = same.count();
+                let byte = |bytes: &[u8]| bytes.get(within).copied();
+                let (wanted, read) = (byte(wanted).unwrap_or(0), byte(read));
+                return Some(Difference { at: at + within, wanted, read });
+            }
+            at += wanted.len();
+        }
+        None
+    }
+}
+
+/// Where what was read is not what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// In bytes from the beginning.
+    pub(crate) at: usize,
+    pub(crate) wanted: u8,
+    pub(crate) read: Option<u8>,
 }
 
 /// The largest prime number that is not larger; `most` is at least 2.
@@ -122,26 +163,37 @@ impl Random {
 mod tests {
     use super::*;
 
+    fn whole(content: Content<'_>) -> Vec<u8> {
+        content.parts().concat()
+    }
+
     #[test]
     fn content_is_told_by_the_address() {
         for size in [512, 520, 4096, 65536] {
-            let pattern = Pattern::new(1, size, 300, Amount::Compared);
-            let block = |lba| pattern.content(lba, size as usize).whole();
+            let pattern = Pattern::new(1, size, Amount::Compared);
+            let period = (pattern.bytes.len() / size as usize) as u64;
+            let block = |lba| whole(pattern.content(lba, size as usize));
             for shift in 0..40 {
                 assert_ne!(block(7), block(7 + (1 << shift)), "{size} {shift}");
             }
-            assert_eq!(block(7), block(7 + pattern.period));
+            assert_eq!(block(7), block(7 + period));
             // Blocks that are written together are those that are written alone.
-            let last = pattern.period - 1;
-            let run = pattern.content(last, 300 * size as usize).whole();
-            for n in 0..300 {
-                let at = n * size as usize;
-                assert_eq!(run.slice(at..at + size as usize), block(last + n as u64));
+            let run = whole(pattern.content(period - 1, 300 * size as usize));
+            for (n, together) in run.chunks(size as usize).enumerate() {
+                assert!(together == block(period - 1 + n as u64), "{size} {n}");
             }
         }
-        let bytes = |seed, most| Pattern::new(seed, 512, most, Amount::Written).bytes;
-        assert_ne!(bytes(1, 1), bytes(2, 1));
-        assert!(bytes(1, 0).is_empty());
+        let bytes = |seed, amount| Pattern::new(seed, 512, amount).bytes;
+        assert_ne!(bytes(1, Amount::Written), bytes(2, Amount::Written));
+        assert!(bytes(1, Amount::None).is_empty());
+    }
+
+    #[test]
+    fn what_is_only_written_stays_in_the_cache() {
+        for size in [512, 520, 4096, 65536, 131_072] {
+            let len = Pattern::new(1, size, Amount::Written).bytes.len();
+            assert!((128 << 10..=256 << 10).contains(&len), "{size}: {len}");
+        }
     }
 
     #[test]
@@ -149,30 +201,33 @@ mod tests {
         for (size, amount) in
             [(512, Amount::Written), (520, Amount::Compared), (65536, Amount::Written)]
         {
-            let pattern = Pattern::new(1, size, 100, amount);
-            let content = pattern.content(pattern.period - 3, 100 * size as usize);
+            let pattern = Pattern::new(1, size, amount);
+            let content = pattern.content(10_000, pattern.bytes.len() + 3 * size as usize);
             let mut pieces = Vec::new();
             while pieces.len() < content.len {
                 let run = content.run(pieces.len(), 3000);
                 assert!((1..=3000).contains(&run.len()));
                 pieces.extend_from_slice(run);
             }
-            assert!(pieces == content.whole(), "{size}");
+            assert!(pieces == whole(content), "{size}");
+            assert!(content.piece().is_none() && content.parts().len() > 1);
+            let one = pattern.content(0, size as usize);
+            assert!(one.piece().is_some_and(|piece| piece == pattern.bytes[..size as usize]));
             assert!(content.run(content.len, 1).is_empty());
+            assert_eq!(content.difference(&pieces), None);
+            for at in [0, pattern.bytes.len() - 1, pattern.bytes.len(), content.len - 1] {
+                let wanted = pieces[at];
+                pieces[at] ^= 1;
+                let difference = Difference { at, wanted, read: Some(wanted ^ 1) };
+                assert_eq!(content.difference(&pieces), Some(difference));
+                pieces[at] ^= 1;
+                let difference = Difference { at, wanted, read: None };
+                assert_eq!(content.difference(&pieces[..at]), Some(difference));
+            }
         }
-        let none = Pattern::new(1, 512, 0, Amount::Written);
-        assert!(
-            none.content(5, 512).run(0, 512).is_empty() && none.content(5, 512).whole().is_empty()
-        );
-    }
-
-    #[test]
-    fn more_blocks_at_once_than_the_period() {
-        let pattern = Pattern::new(1, 65536, 200, Amount::Compared);
-        assert!(pattern.period < 200);
-        let run = pattern.content(0, 200 * 65536).whole();
-        let again = pattern.period as usize * 65536;
-        assert_eq!(run.slice(..65536), run.slice(again..again + 65536));
+        let none = Pattern::new(1, 512, Amount::None);
+        assert!(none.content(5, 512).run(0, 512).is_empty());
+        assert!(none.content(5, 512).parts().is_empty());
     }
 
     #[test]

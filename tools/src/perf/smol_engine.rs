@@ -72,7 +72,8 @@ async fn serve(job: &Job, lane: Rc<RefCell<Lane<'_>>>, handle: Handle, pool: Poo
         };
         let cdb = io.cdb();
         let lent = if io.is_write() {
-            Memory::Out(job.content(&io).whole())
+            let content = job.content(&io);
+            content.piece().map_or_else(|| Memory::from(content.parts()), Memory::Out)
         } else if job.workload.places {
             Memory::Pooled(pool.memory())
         } else {

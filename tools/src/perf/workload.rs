@@ -15,7 +15,7 @@ use iscsi_scsi::Cdb;
 use iscsi_scsi::block::{Read16, Write16};
 
 use crate::output::{Outcome, Stop};
-use crate::perf::pattern::{Amount, Content, Pattern, Random};
+use crate::perf::pattern::{Amount, Content, Difference, Pattern, Random};
 use crate::perf::stats::{LiveLane, Recorder};
 use crate::unit::{Trouble, Verdict, judge};
 
@@ -152,12 +152,12 @@ impl Job {
         patience: Patience,
         stop: Arc<AtomicBool>,
     ) -> Self {
-        let blocks = if workload.mode.writes() { workload.blocks } else { 0 };
         let amount = match workload.mode {
+            Mode::Read => Amount::None,
+            Mode::Write | Mode::Mixed(_) => Amount::Written,
             Mode::Verify => Amount::Compared,
-            Mode::Read | Mode::Write | Mode::Mixed(_) => Amount::Written,
         };
-        let pattern = Pattern::new(workload.seed, workload.block_size, blocks, amount);
+        let pattern = Pattern::new(workload.seed, workload.block_size, amount);
         let live = (0..workload.sessions).map(|_| LiveLane::default()).collect();
         let Patience { ignore_errors, losses, max_losses } = patience;
         let (clock, failure) = (OnceLock::new(), Mutex::new(None));
@@ -430,18 +430,14 @@ impl<'j> Lane<'j> {
     }
 
     fn compare(&mut self, io: Io, data: &[u8]) {
-        let wanted = &*self.job.content(&io).whole();
-        let data = data.get(..wanted.len()).unwrap_or_default();
-        if data == wanted {
+        let Some(Difference { at, wanted, read }) = self.job.content(&io).difference(data) else {
             return;
-        }
-        let at = wanted.iter().zip(data).take_while(|(wanted, read)| wanted == read).count();
+        };
         let size = self.job.workload.block_size as usize;
         let lba = io.lba + (at / size) as u64;
-        let byte = |bytes: &[u8]| bytes.get(at).copied().unwrap_or(0);
-        let (read, wrote) = (byte(data), byte(wanted));
+        let read = read.map_or_else(|| "nothing".into(), |read| format!("{read:#04x}"));
         self.error(Stop::failed(format!(
-            "block {lba}, byte {}: {read:#04x} was read, {wrote:#04x} was written",
+            "block {lba}, byte {}: {read} was read, {wanted:#04x} was written",
             at % size
         )));
     }
