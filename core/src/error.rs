@@ -308,6 +308,9 @@ pub enum Timer {
     Task,
     /// A task management function was not answered.
     TaskManagement,
+    /// The target took no command: one could not be sent in its time, and no other for [`Timeouts::task_management`](crate::config::Timeouts::task_management) after
+    /// that, although the target had none of the session's.
+    Window,
     /// A text request was not answered.
     Text,
     /// The logout was not answered.
@@ -329,6 +332,7 @@ impl fmt::Display for Timer {
             Self::NopOut => "ping",
             Self::Task => "task",
             Self::TaskManagement => "task management",
+            Self::Window => "command window",
             Self::Text => "text",
             Self::Logout => "logout",
             Self::Verify => "verification",

@@ -274,7 +274,8 @@ pub struct Timeouts {
     pub login: Duration,
     /// For a task that names no limit of its own; `None` for no limit.
     pub command: Option<Duration>,
-    /// For the answer to a task management function.
+    /// For the answer to a task management function; and for a closed command window to move, once a command could not be sent in its time although the target
+    /// had none of the session's.
     pub task_management: Duration,
     /// For the answer to a text request.
     pub text: Duration,

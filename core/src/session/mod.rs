@@ -543,8 +543,13 @@ impl Session {
     ///
     /// Returns the timer whose expiry means that the connection has to go, for the connection to act upon.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<Timer> {
+        let mut is_stuck = false;
         while let Some(index) = self.core.deadlines.expire(&mut self.slots, now) {
+            is_stuck |= self.leaves_window_stuck(index, now);
             self.give_up(index, LostReason::TimedOut(Timer::Task), now);
+        }
+        if is_stuck {
+            return Some(Timer::Window);
         }
         if self.core.connect.is_some_and(|at| at <= now) {
             return Some(Timer::Connect);
@@ -559,6 +564,19 @@ impl Session {
             return Some(Timer::TaskManagement);
         }
         self.expire_recovery(now)
+    }
+
+    /// The task's time is over. Whether that tells that the target will take no command any more: it may keep one whose tag got damaged on its way, so that
+    /// nobody can end it.
+    fn leaves_window_stuck(&mut self, index: u16, now: Instant) -> bool {
+        let slot = &self.slots[index];
+        let was_held_back = slot.state == TaskState::Queued
+            && !slot.immediate
+            && self.core.state == SessionState::LoggedIn
+            && self.core.live == 0;
+        // An abort would have as much time to end a task that was sent.
+        let patience = self.core.config.timeouts().task_management;
+        was_held_back && self.core.window.is_stuck(patience, now)
     }
 
     /// Time passed while there is no connection. With a connection, use

@@ -1,29 +1,48 @@
 //! The command window: CmdSN, ExpCmdSN and MaxCmdSN of a session (RFC 7143 section 4.2.2.1).
 
-use crate::CmdSn;
+use core::time::Duration;
+
+use crate::{CmdSn, Instant};
 
 /// The largest window: MaxCmdSN is half the circle less one beyond ExpCmdSN.
 const LARGEST: u32 = 1 << 31;
 
-/// The initiator's three registers.
+/// The initiator's three registers, and what is noted about a window that does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CmdWindow {
     /// The next CmdSN to assign.
     pub(crate) cmd_sn: CmdSn,
     pub(crate) exp_cmd_sn: CmdSn,
     pub(crate) max_cmd_sn: CmdSn,
+    /// When a command could not be sent in its time although the target had none of the session's, and MaxCmdSN then.
+    stuck: Option<(Instant, CmdSn)>,
 }
 
 impl CmdWindow {
     /// The registers after the leading login said `exp` and `max`.
     pub(crate) const fn new(cmd_sn: CmdSn) -> Self {
         // Closed until the target says otherwise.
-        Self { cmd_sn, exp_cmd_sn: cmd_sn, max_cmd_sn: cmd_sn.minus(1) }
+        Self { cmd_sn, exp_cmd_sn: cmd_sn, max_cmd_sn: cmd_sn.minus(1), stuck: None }
     }
 
     /// A non-immediate command may be sent.
     pub(crate) const fn is_open(&self) -> bool {
         self.cmd_sn.le(self.max_cmd_sn)
+    }
+
+    /// A command could not be sent in its time, although the target has none of the session's: nothing of ours can open the window. Whether another had the same
+    /// fate so long ago, and MaxCmdSN has not moved since.
+    pub(crate) fn is_stuck(&mut self, patience: Duration, now: Instant) -> bool {
+        if self.is_open() {
+            return false;
+        }
+        match self.stuck {
+            Some((since, max)) if max == self.max_cmd_sn => now.saturating_since(since) >= patience,
+            _ => {
+                self.stuck = Some((now, self.max_cmd_sn));
+                false
+            }
+        }
     }
 
     /// Assigns the next CmdSN to a non-immediate command.

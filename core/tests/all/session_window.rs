@@ -1,10 +1,15 @@
 //! The command window: what may be sent, and what moves the registers.
 #![cfg(feature = "testing")]
 
+use core::time::Duration;
+
+use iscsi_core::config::Timeouts;
 use iscsi_core::testing::{Do, Field, Rig, Rule, When};
 use iscsi_core::text::Limits;
 use iscsi_core::wire::{Completion, NopIn, NopInKind, NopOutKind};
-use iscsi_core::{CmdSn, Command, Lun, ProtocolError, SessionState, TaskId, Transfer};
+use iscsi_core::{
+    CmdSn, Command, LostReason, Lun, ProtocolError, SessionState, TaskId, Timer, Transfer,
+};
 
 fn ready(rig: &mut Rig) -> TaskId {
     rig.submit(&Command::new(Lun::ZERO, &[0; 6], Transfer::None), &[])
@@ -198,4 +203,73 @@ fn a_login_that_expects_another_cmd_sn_is_followed_by_a_ping() {
         rig.send(response, &[]);
         assert!(!rig.driver.connection().is_pinging() && rig.target.inbox.is_empty(), "{add}");
     }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A command that may take a second.
+fn brief() -> Command<'static> {
+    Command::new(Lun::ZERO, &[0; 6], Transfer::None).timeout(SECOND)
+}
+
+/// Commands that nothing holds back but the window; only their own time ends them.
+fn expires(rig: &mut Rig) {
+    let task = rig.submit(&brief(), &[]);
+    rig.run();
+    rig.advance(SECOND);
+    assert_eq!(rig.lost(task), Some(LostReason::TimedOut(Timer::Task)));
+}
+
+/// What the target is given after the first of them, in seconds.
+const PATIENCE: u32 = 3;
+
+fn impatient(window: u32) -> Rig {
+    let task_management = SECOND * PATIENCE;
+    let timeouts = Timeouts { task_management, nop_interval: None, ..Timeouts::DEFAULT };
+    let config = Rig::config().timeouts(timeouts).build().unwrap();
+    let mut rig = Rig::new(config, Limits::DEFAULT, 1);
+    rig.target.window = window;
+    rig.log_in();
+    rig
+}
+
+#[test]
+fn a_window_that_stays_closed_without_a_reason_ends_the_connection() {
+    let mut rig = impatient(0);
+    for _ in 0..PATIENCE {
+        expires(&mut rig);
+        assert_eq!(rig.state(), SessionState::LoggedIn);
+    }
+    expires(&mut rig);
+    assert_eq!(rig.state(), SessionState::Failed(LostReason::TimedOut(Timer::Window)));
+    assert!(rig.target.inbox.is_empty());
+}
+
+#[test]
+fn a_window_that_moves_or_has_a_reason_to_be_closed_is_waited_for() {
+    // It opened in the meantime, and the target was done with what it took.
+    let mut rig = impatient(0);
+    for _ in 0..PATIENCE {
+        expires(&mut rig);
+    }
+    ready(&mut rig);
+    rig.target.window = 1;
+    let nop = rig.target.nop_in(NopInKind::Update);
+    rig.send(nop, &[]);
+    let (command, _) = rig.target.expect_command();
+    rig.target.window = 0;
+    let response = rig.target.response(&command, Completion::GOOD);
+    rig.send(response, &[]);
+    expires(&mut rig);
+    assert_eq!(rig.state(), SessionState::LoggedIn);
+
+    // The target has a command, which may take its time.
+    let mut rig = impatient(1);
+    ready(&mut rig);
+    rig.target.window = 0;
+    rig.run();
+    for _ in 0..2 * PATIENCE {
+        expires(&mut rig);
+    }
+    assert_eq!(rig.state(), SessionState::LoggedIn);
 }
