@@ -33,4 +33,8 @@ fn what_is_wrong_is_said() {
     let refused =
         bare_reads(&["iscsi://127.0.0.1:1/iqn.2001-04.com.example:floor/0", "8", "1", "1"]);
     assert!(refused.unwrap_err().contains("refused"));
+    for none in [["0", "1"], ["8", "0"]] {
+        let url = "iscsi://127.0.0.1:1/iqn.2001-04.com.example:floor/0";
+        assert!(bare_reads(&[url, none[0], none[1], "1"]).unwrap_err().contains("Zero"));
+    }
 }

@@ -8,6 +8,7 @@
 use std::error::Error;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
+use std::num::NonZero;
 use std::time::{Duration, Instant};
 
 use iscsi_core::auth::Entropy;
@@ -26,7 +27,10 @@ type Failure = Box<dyn Error>;
 const SCRATCH: usize = (1 << 20) - 64;
 
 /// A READ is refused at most so often; a new initiator is told of the power on first.
-const PATIENCE: u32 = 5;
+const TRIES: u32 = 5;
+
+/// A target that says nothing for so long is gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Keeps the last header that was sent, and counts what has come since.
 struct Tap {
@@ -78,7 +82,7 @@ fn read_once(url: &IscsiUrl, blocks: u16) -> Result<Tap, Failure> {
     let (mut tries, mut is_under_way) = (0, false);
     loop {
         let idle = initiator.session.state() == SessionState::LoggedIn && !is_under_way;
-        if idle && tries == PATIENCE {
+        if idle && tries == TRIES {
             return Err("the target does not read".into());
         } else if idle {
             let (read, len) = (cdb(0, blocks), u32::from(blocks) * 512);
@@ -112,11 +116,13 @@ fn main() -> Result<(), Failure> {
     let [url, blocks, depth, seconds] = &arguments[..] else {
         return Err("usage: bare-reads iscsi://host/target/lun BLOCKS DEPTH SECONDS".into());
     };
-    let (blocks, depth): (u16, u32) = (blocks.parse()?, depth.parse()?);
+    let (blocks, depth): (NonZero<u16>, NonZero<u32>) = (blocks.parse()?, depth.parse()?);
+    let (blocks, depth) = (blocks.get(), depth.get());
     let time = Duration::try_from_secs_f64(seconds.parse()?)?;
     let Tap { stream: NonBlocking(mut stream), header, received: answer } =
         read_once(&url.parse()?, blocks)?;
     stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
 
     let command = ScsiCommand::parse(&header)?;
     let (mut sent, mut counted, mut bytes) = (0u32, 0u32, 0usize);
