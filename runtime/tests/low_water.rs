@@ -1,6 +1,6 @@
 //! When a loop sleeps until many bytes are there, seen by the reactor that tells the socket.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io;
 use std::net::TcpStream;
@@ -21,6 +21,8 @@ const MIB: usize = 1 << 20;
 struct Seen {
     marks: Mutex<Vec<u32>>,
     reads: AtomicUsize,
+    /// What has come is not shown.
+    is_held: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl Transport for Socket {
 
     fn recv(&mut self, space: [&mut [u8]; 2]) -> io::Result<Option<usize>> {
         self.seen.reads.fetch_add(1, Ordering::Relaxed);
-        self.stream.recv(space)
+        if self.seen.is_held.load(Ordering::Relaxed) { Ok(None) } else { self.stream.recv(space) }
     }
 }
 
@@ -101,14 +103,12 @@ impl Scene {
         scene
     }
 
-    /// A loop that never sleeps, so that every wait is seen.
+    /// A loop that never sleeps where it would wait, and looks there whether it is done.
     fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
         let limit = Instant::now() + Duration::from_secs(20);
         loop {
             let wants = self.engine.turn_and_vouch(&mut self.memory);
-            // It does not wait.
-            let _ = self.engine.wants(wants);
-            if done(self) {
+            if !self.engine.wants(wants).again && done(self) {
                 return;
             }
             assert!(Instant::now() < limit, "it never ends");
@@ -116,9 +116,10 @@ impl Scene {
         }
     }
 
-    /// Reads of 1 MiB, all at once. Returns what the socket was told meanwhile.
+    /// Reads of 1 MiB, all at once. The loop would wait once before the first answer. Returns what the socket was told meanwhile.
     fn read(&mut self, reads: usize) -> Vec<u32> {
         self.seen.marks.lock().unwrap().clear();
+        self.seen.is_held.store(true, Ordering::Relaxed);
         for n in 0..reads {
             let lba = (n * 2048).to_be_bytes();
             let cdb = [0x28, 0, lba[4], lba[5], lba[6], lba[7], 0, 8, 0, 0];
@@ -126,6 +127,8 @@ impl Scene {
             let task = self.engine.submit(&command).unwrap();
             self.memory.insert(task, Payload::In(vec![0; MIB]));
         }
+        self.run_until(|_| true);
+        self.seen.is_held.store(false, Ordering::Relaxed);
         let mut left = reads;
         self.run_until(|scene| {
             while let Some(event) = scene.engine.session.poll_event() {
@@ -146,9 +149,10 @@ fn the_mark_is_set_for_many_large_reads_and_taken_back() {
     if !cfg!(any(target_os = "linux", target_os = "android")) {
         return;
     }
-    let mut scene = Scene::new();
-    assert!(scene.seen.marks.lock().unwrap().is_empty(), "a login is small");
+    // Each time anew: how a session that was waited for too long goes on depends on how fast the machine is.
     for _ in 0..3 {
+        let mut scene = Scene::new();
+        assert!(scene.seen.marks.lock().unwrap().is_empty(), "a login is small");
         assert!(scene.read(4).is_empty(), "few are looked for");
         let marks = scene.read(16);
         assert!(marks.first().is_some_and(|mark| *mark >= 128 << 10), "{marks:?}");
