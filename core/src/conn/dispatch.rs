@@ -376,8 +376,7 @@ impl Connection {
             }
             return Err(ProtocolError::UnknownTask(itt).into());
         }
-        let resends = self.resends_awaited(session);
-        session.task_management_answered(response.response, resends, now)?;
+        session.task_management_answered(response.response, now)?;
         self.withdraw_ended(session);
         Ok(())
     }
@@ -445,8 +444,7 @@ impl Connection {
             }
             Some(Opcode::TaskManagementRequest) if session.core.tmf.awaits(itt) => {
                 let rejected = TaskManagementResponseCode::FunctionRejected;
-                let resends = self.resends_awaited(session);
-                session.task_management_answered(rejected, resends, now)?;
+                session.task_management_answered(rejected, now)?;
             }
             Some(Opcode::NopOut) if self.is_ping(itt) => self.ping_answered(),
             Some(Opcode::TextRequest) => self.text_rejected(reason),

@@ -567,7 +567,7 @@ impl Connection {
         &mut self,
         reason: RejectReason,
         index: u16,
-        session: &Session,
+        session: &mut Session,
     ) -> bool {
         if !self.core.recovery.is_enabled() || reason != RejectReason::DataDigestError {
             return false;
@@ -583,24 +583,19 @@ impl Connection {
         }
         let recovery = &mut self.core.recovery;
         let known = recovery.gaps.iter_mut().find(|gap| gap.missing == Missing::Command(task));
-        match known {
+        let is_sent_again = match known {
             Some(gap) if gap.tries < TRIES => {
                 gap.state = State::Wanted;
                 true
             }
             Some(_) => false,
             None => recovery.add(Gap::new(Missing::Command(task), 0, 1)),
-        }
-    }
-
-    /// Whether the command that the target waits for is to be sent again, or was.
-    pub(super) fn resends_awaited(&self, session: &Session) -> bool {
-        let is_awaited = |task| {
-            let slot = session.slots.live(task);
-            slot.is_some_and(|s| !s.immediate && s.cmd_sn == session.core.window.exp_cmd_sn)
         };
-        let mut gaps = self.core.recovery.gaps.iter();
-        gaps.any(|gap| matches!(gap.missing, Missing::Command(task) if is_awaited(task)))
+        if is_sent_again {
+            // What was asked of the target until now does not concern what it will be sent.
+            session.slots[index].order = session.next_arrival();
+        }
+        is_sent_again
     }
 }
 

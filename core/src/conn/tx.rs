@@ -153,18 +153,19 @@ impl Connection {
         if session.logout_sent() {
             return Ok(false);
         }
+        // A command that is sent again has its place in the order of sending already.
+        if !self.core.recovery.is_idle()
+            && let Some(due) = self.next_recovery(session, now)
+        {
+            self.freeze_recovery(due, session, buffers)?;
+            return Ok(true);
+        }
         if session.core.tmf.is_due() {
             if let Some(request) = session.take_task_management(self.acknowledged(), now) {
                 let mut bhs = [0; BHS_LEN];
                 request.emit(&mut bhs);
                 self.freeze_header(&bhs, buffers)?;
             }
-            return Ok(true);
-        }
-        if !self.core.recovery.is_idle()
-            && let Some(due) = self.next_recovery(session, now)
-        {
-            self.freeze_recovery(due, session, buffers)?;
             return Ok(true);
         }
         if let Some(initiator_task_tag) = self.take_ping(session, now) {

@@ -588,15 +588,13 @@ impl Session {
         }
     }
 
-    /// The target answered the task management function that is under way; `resends` if the command that it waits for is to be sent again. An error
-    /// means that the connection has to go.
+    /// The target answered the task management function that is under way. An error means that the connection has to go.
     pub(crate) fn task_management_answered(
         &mut self,
         response: TaskManagementResponseCode,
-        resends: bool,
         now: Instant,
     ) -> Result<(), LostReason> {
-        tmf::answered(self, response, resends, now)
+        tmf::answered(self, response, now)
     }
 }
 

@@ -3,7 +3,7 @@
 //! There is a slot for the application's function and one for an abort of our own, so that neither waits for the other's event to be
 //! taken. On the wire there is one at a time: a target need not accept more (RFC 7143 section 4.2.2.1).
 
-use super::task::{TaskEnd, TaskState};
+use super::task::{TaskEnd, TaskSlot, TaskState};
 use super::window::CmdWindow;
 use super::{ControlTag, Session, SessionState};
 use crate::config::Escalation;
@@ -337,11 +337,10 @@ pub(super) fn start_abort(session: &mut Session, now: Instant) {
     session.core.tmf.own = session.armed(What::Abort(session.slots.id(index)), now);
 }
 
-/// The target answered the function that is under way. `resends` if the command that it waits for is to be sent again.
+/// The target answered the function that is under way.
 pub(super) fn answered(
     session: &mut Session,
     response: Code,
-    resends: bool,
     now: Instant,
 ) -> Result<(), LostReason> {
     let functions = &mut session.core.tmf;
@@ -355,9 +354,9 @@ pub(super) fn answered(
     }
     let complete = matches!(response, Code::FunctionComplete | Code::FunctionSucceeded { .. });
     match what {
-        What::Abort(task) => abort_answered(session, task, response, resends, now)?,
-        What::ResetUnit(_, lun) if complete => conclude(session, order, Some(lun), resends)?,
-        What::ColdReset(_) if complete => conclude(session, order, None, resends)?,
+        What::Abort(task) => abort_answered(session, task, response, order, now)?,
+        What::ResetUnit(_, lun) if complete => conclude(session, order, Some(lun), now)?,
+        What::ColdReset(_) if complete => conclude(session, order, None, now)?,
         What::ResetUnit(task, _) | What::ColdReset(task) => {
             if !escalate(session, what, now) {
                 return Err(reason_of(session, task));
@@ -368,13 +367,13 @@ pub(super) fn answered(
             | TaskManagement::ClearTaskSet(lun)
             | TaskManagement::LogicalUnitReset(lun),
             _,
-        ) if complete => conclude(session, order, Some(lun), resends)?,
+        ) if complete => conclude(session, order, Some(lun), now)?,
         What::Asked(
             TaskManagement::TargetWarmReset
             | TaskManagement::TargetColdReset
             | TaskManagement::ItNexusReset,
             _,
-        ) if complete => conclude(session, order, None, resends)?,
+        ) if complete => conclude(session, order, None, now)?,
         What::Asked(..) => {}
     }
     start_abort(session, now);
@@ -385,7 +384,7 @@ fn abort_answered(
     session: &mut Session,
     task: TaskId,
     response: Code,
-    resends: bool,
+    order: u32,
     now: Instant,
 ) -> Result<(), LostReason> {
     let Some(index) = session.slots.lookup(task) else { return Ok(()) };
@@ -399,10 +398,10 @@ fn abort_answered(
     ) {
         // All that was sent before the abort has arrived or was rejected, and the abort itself counts the command as received (RFC 7143 section 11.6.1).
         // If the target still waits for its number, or for an older one, what was sent after that will never be carried out.
-        let hole = hole_before(session, index, resends);
+        let has_arrived = has_arrived(session, index);
         session.bury(index);
         session.finish(index, TaskEnd::Lost(reason));
-        hole.map_or(Ok(()), |hole| Err(hole.into()))
+        if has_arrived { Ok(()) } else { plug_hole(session, order, now) }
     } else if reason == LostReason::Aborted {
         // The target keeps the task, and so does the application; but not for ever.
         session.slots[index].state = TaskState::Active;
@@ -417,24 +416,36 @@ fn abort_answered(
     }
 }
 
-/// The hole in the command numbering that keeps the target from carrying out the command of this task, and all that came after it: it has not received that
-/// command, or an older one, and nothing is under way that would tell it not to wait. An immediate command has no place in the order.
-fn hole_before(session: &Session, index: u16, resends: bool) -> Option<ProtocolError> {
+/// Whether the target has received the command of this task; an immediate one has no place in the order.
+fn has_arrived(session: &Session, index: u16) -> bool {
     let slot = &session.slots[index];
     let CmdWindow { cmd_sn, exp_cmd_sn, .. } = session.core.window;
-    // What was sent and is not acknowledged.
-    let has_arrived = exp_cmd_sn.distance_to(slot.cmd_sn) >= exp_cmd_sn.distance_to(cmd_sn);
-    if slot.immediate || has_arrived || resends {
-        return None;
-    }
-    // An abort that is still to come plugs the hole, or finds it.
-    let is_awaited = |i| {
-        let other = &session.slots[i];
-        let is_aborting = other.state == TaskState::Aborting && !other.immediate;
-        i != index && is_aborting && other.cmd_sn == exp_cmd_sn
+    // What was sent and is not acknowledged begins with ExpCmdSN.
+    slot.immediate || exp_cmd_sn.distance_to(slot.cmd_sn) >= exp_cmd_sn.distance_to(cmd_sn)
+}
+
+/// The answer to the function with this order shows that the target waits for a command that was sent before: it carries out none of the later ones until that
+/// comes, or an ABORT TASK counts it as received (RFC 7143 section 11.6.1). An error if neither will happen.
+fn plug_hole(session: &mut Session, order: u32, now: Instant) -> Result<(), LostReason> {
+    let CmdWindow { cmd_sn, exp_cmd_sn, .. } = session.core.window;
+    let hole = ProtocolError::ExpCmdSn { expected: cmd_sn, got: exp_cmd_sn }.into();
+    let is_awaited = |&i: &u16| {
+        let slot = &session.slots[i];
+        slot.is_live() && !slot.immediate && slot.cmd_sn == exp_cmd_sn
     };
-    let is_plugged = session.slots.indices().any(is_awaited);
-    (!is_plugged).then_some(ProtocolError::ExpCmdSn { expected: cmd_sn, got: exp_cmd_sn })
+    let Some(index) = session.slots.indices().find(is_awaited) else { return Err(hole) };
+    let slot = &session.slots[index];
+    // At ErrorRecoveryLevel 1 it may have been sent again after the function.
+    if slot.state == TaskState::Active && !precedes(slot, order) {
+        return Ok(());
+    }
+    session.give_up(index, hole, now);
+    Ok(())
+}
+
+/// Whether the target had the task when it was given the function with this order.
+const fn precedes(slot: &TaskSlot, order: u32) -> bool {
+    (slot.order.wrapping_sub(order) as i32) < 0
 }
 
 /// Why a task is being aborted.
@@ -472,31 +483,27 @@ fn escalate(session: &mut Session, failed: What, now: Instant) -> bool {
 
 /// Ends the tasks that a function covered: those sent before it, on one logical unit or on all.
 ///
-/// One of them may not even have reached the target. ABORT TASK would count its CmdSN as received, other functions do not: nothing that was sent
-/// after it would ever be carried out. That is an error, and the connection has to go.
+/// ABORT TASK would count a command that has not reached the target as received, other functions do not.
 fn conclude(
     session: &mut Session,
     order: u32,
     lun: Option<Lun>,
-    resends: bool,
+    now: Instant,
 ) -> Result<(), LostReason> {
-    let mut result = Ok(());
+    let mut have_arrived = true;
     for index in session.slots.indices() {
         let slot = &session.slots[index];
-        let covered = slot.is_live()
-            && (slot.order.wrapping_sub(order) as i32) < 0
-            && lun.is_none_or(|lun| lun == slot.lun);
+        let covered =
+            slot.is_live() && precedes(slot, order) && lun.is_none_or(|lun| lun == slot.lun);
         if covered {
             let reason = match slot.state {
                 TaskState::Aborting => slot.abort_reason,
                 _ => LostReason::TaskManagement,
             };
-            if let Some(hole) = hole_before(session, index, resends) {
-                result = Err(hole.into());
-            }
+            have_arrived &= has_arrived(session, index);
             session.bury(index);
             session.finish(index, TaskEnd::Lost(reason));
         }
     }
-    result
+    if have_arrived { Ok(()) } else { plug_hole(session, order, now) }
 }

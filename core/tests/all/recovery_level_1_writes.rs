@@ -6,7 +6,7 @@ use core::time::Duration;
 use iscsi_core::testing::Rig;
 use iscsi_core::text::{Digests, Limits};
 use iscsi_core::wire::{
-    BHS_LEN, Bhs, Completion, InitiatorPdu, RejectReason, ScsiCommand, SnackKind,
+    BHS_LEN, Bhs, Completion, InitiatorPdu, Reject, RejectReason, ScsiCommand, SnackKind,
     TaskManagementResponseCode,
 };
 use iscsi_core::{
@@ -185,32 +185,61 @@ fn j_03_a_command_whose_immediate_data_were_damaged_is_sent_again() {
     assert_eq!((recovered(&rig).commands, recovered(&rig).recovery_r2ts), (1, 0));
 }
 
-#[test]
-fn a_command_that_is_sent_again_leaves_no_hole_for_an_abort_to_find() {
+/// A write and another command under way, and the Reject of the write, whose data came damaged. The target has received neither.
+fn rejected_beside_another() -> (Rig, [TaskId; 2], [ScsiCommand; 2], Reject) {
     let (mut rig, task, command, _) = writing(1, true, 512);
     let other = rig.submit(&Command::new(Lun::new(2).unwrap(), &[0; 6], Transfer::None), &[]);
     rig.run();
-    rig.target.expect_command();
+    let (second, _) = rig.target.expect_command();
     rig.target.checks = false;
     rig.target.exp_cmd_sn = command.cmd_sn;
     let reject = rig.target.reject(RejectReason::DataDigestError);
-    rig.send(reject, &header(&command));
-    let (again, _) = rig.target.expect_command();
+    (rig, [task, other], [command, second], reject)
+}
+
+#[test]
+fn a_command_that_is_sent_again_leaves_no_hole_for_an_earlier_abort_to_find() {
+    let (mut rig, [task, other], [command, _], reject) = rejected_beside_another();
     let now = rig.clock.now();
     rig.driver.session.abort(other, now).unwrap();
     rig.driver.touch();
     rig.run();
     let request = rig.target.expect_task_management();
-    // It was answered before the command came again.
-    rig.target.exp_cmd_sn = command.cmd_sn;
+    // Both arrive before anything can be sent.
+    rig.target.send(reject, &header(&command));
     let managed = rig.target.managed(&request, TaskManagementResponseCode::FunctionComplete);
     rig.send(managed, &[]);
     assert_eq!(rig.lost(other), Some(LostReason::Aborted));
-    assert_eq!(rig.state(), SessionState::LoggedIn);
+    let (again, _) = rig.target.expect_command();
+    assert!(rig.target.inbox.is_empty());
     rig.target.exp_cmd_sn = command.cmd_sn.plus(2);
     let response = rig.target.response(&again, Completion::GOOD);
     rig.send(response, &[]);
     assert!(rig.outcome(task).is_good());
+}
+
+#[test]
+fn a_command_that_was_sent_again_in_vain_is_aborted() {
+    let (mut rig, [task, other], [command, unheard], reject) = rejected_beside_another();
+    // An abort becomes due with it, and goes behind it.
+    rig.target.send(reject, &header(&command));
+    let reject = rig.target.reject(RejectReason::InvalidPduField);
+    rig.send(reject, &header(&unheard));
+    rig.target.expect_command();
+    let request = rig.target.expect_task_management();
+    rig.target.exp_cmd_sn = command.cmd_sn;
+    let managed = rig.target.managed(&request, TaskManagementResponseCode::FunctionComplete);
+    rig.send(managed, &[]);
+    let reason = LostReason::Rejected(RejectReason::InvalidPduField);
+    assert_eq!((rig.lost(other), rig.lost(task)), (Some(reason), None));
+    let request = rig.target.expect_task_management();
+    assert_eq!(request.function.referenced_task_tag(), Some(command.initiator_task_tag));
+    rig.target.exp_cmd_sn = command.cmd_sn.plus(2);
+    let managed = rig.target.managed(&request, TaskManagementResponseCode::FunctionComplete);
+    rig.send(managed, &[]);
+    let hole = ProtocolError::ExpCmdSn { expected: command.cmd_sn.plus(2), got: command.cmd_sn };
+    assert_eq!(rig.lost(task), Some(LostReason::Protocol(hole)));
+    assert_eq!(rig.state(), SessionState::LoggedIn);
 }
 
 #[test]

@@ -267,25 +267,24 @@ fn a_reset_for_a_command_that_never_arrived_drops_the_connection() {
     }
 }
 
-/// ABORT TASK counts the number of a command that never arrived as received: a target that goes on waiting for it, or for an older one, says so
-/// by its ExpCmdSN.
+/// ABORT TASK counts the number of a command that never arrived as received: a target that goes on waiting for it says so by its ExpCmdSN.
 #[test]
 fn an_abort_that_leaves_a_hole_drops_the_connection() {
     for code in [Code::FunctionComplete, Code::TaskDoesNotExist] {
-        for (arrived, leaves_hole) in [(0, true), (1, true), (2, false)] {
+        for has_arrived in [false, true] {
             let (mut rig, older, first) = reading();
             let task = rig.read(0, 1);
             rig.run();
-            rig.target.expect_command();
+            let (command, _) = rig.target.expect_command();
             rig.target.checks = false;
-            rig.target.exp_cmd_sn = first.cmd_sn.plus(arrived);
+            rig.target.exp_cmd_sn = first.cmd_sn.plus(1 + u32::from(has_arrived));
             abort(&mut rig, task);
             let request = rig.target.expect_task_management();
             answer(&mut rig, &request, code);
             assert_eq!(rig.lost(task), Some(LostReason::Aborted));
-            let (expected, got) = (first.cmd_sn.plus(2), rig.target.exp_cmd_sn);
-            let hole = leaves_hole.then_some(ProtocolError::ExpCmdSn { expected, got });
-            assert_eq!(rig.violation(), hole, "{code:?}, {arrived} arrived");
+            let (expected, got) = (command.cmd_sn.next(), command.cmd_sn);
+            let hole = (!has_arrived).then_some(ProtocolError::ExpCmdSn { expected, got });
+            assert_eq!(rig.violation(), hole, "{code:?}");
             assert_eq!(rig.lost(older), hole.map(LostReason::Protocol));
         }
     }
@@ -300,6 +299,50 @@ fn an_abort_that_leaves_a_hole_drops_the_connection() {
     answer(&mut rig, &request, Code::TaskDoesNotExist);
     assert_eq!(rig.lost(task), Some(LostReason::Aborted));
     assert_eq!(rig.state(), SessionState::LoggedIn);
+}
+
+/// A target that waits for an older command, of which nobody has heard since, would carry out none of the later ones.
+#[test]
+fn the_command_that_a_target_still_waits_for_is_aborted() {
+    for by_reset in [false, true] {
+        for is_plugged in [true, false] {
+            let (mut rig, older, first) = reading();
+            let lun = Lun::new(2).unwrap();
+            let task = rig.submit(&Command::new(lun, &[0; 6], Transfer::None), &[]);
+            let later = rig.read(0, 1);
+            rig.run();
+            let [(_, _), (last, _)] = [(); 2].map(|()| rig.target.expect_command());
+            rig.target.checks = false;
+            rig.target.exp_cmd_sn = first.cmd_sn;
+            if by_reset {
+                manage(&mut rig, TaskManagement::LogicalUnitReset(lun));
+            } else {
+                abort(&mut rig, task);
+            }
+            let request = rig.target.expect_task_management();
+            answer(&mut rig, &request, Code::FunctionComplete);
+            let reason = if by_reset { LostReason::TaskManagement } else { LostReason::Aborted };
+            assert_eq!((rig.lost(task), rig.lost(older)), (Some(reason), None));
+
+            let request = rig.target.expect_task_management();
+            let Function::AbortTask { ref_cmd_sn, .. } = request.function else { panic!() };
+            assert_eq!(ref_cmd_sn, first.cmd_sn);
+            if is_plugged {
+                rig.target.exp_cmd_sn = last.cmd_sn.next();
+            }
+            answer(&mut rig, &request, Code::FunctionComplete);
+            let hole = ProtocolError::ExpCmdSn { expected: last.cmd_sn.next(), got: first.cmd_sn };
+            assert_eq!(rig.lost(older), Some(LostReason::Protocol(hole)));
+            if is_plugged {
+                let data = rig.target.last_data_in(&last, 0, 0);
+                rig.send(data, &[0; 512]);
+                assert!(rig.outcome(later).is_good());
+                assert_eq!(rig.state(), SessionState::LoggedIn);
+            } else {
+                assert_eq!(rig.violation(), Some(hole));
+            }
+        }
+    }
 }
 
 /// A rejected command is a hole until its own abort plugs it, whichever abort goes first.
