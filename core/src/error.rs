@@ -229,10 +229,16 @@ impl fmt::Display for ProtocolError {
             Self::UnknownTask(itt) => write!(f, "PDU for unknown task {itt}")?,
             Self::LunMismatch(itt) => write!(f, "LUN differs from the LUN of task {itt}")?,
             Self::StatSn { expected, got } => write!(f, "StatSN {got} instead of {expected}")?,
-            Self::ExpCmdSn { expected, got } => {
+            Self::ExpCmdSn { expected, got } if got.le(*expected) => {
                 write!(
                     f,
                     "the target waits for command {got}, which will not come; the next CmdSN is {expected}"
+                )?;
+            }
+            Self::ExpCmdSn { expected, got } => {
+                write!(
+                    f,
+                    "ExpCmdSN {got} counts commands that were not sent; the next CmdSN is {expected}"
                 )?;
             }
             Self::DataInNotExpected(itt) => {
@@ -309,7 +315,7 @@ pub enum Timer {
     /// A task management function was not answered.
     TaskManagement,
     /// The target took no command: one could not be sent in its time, and no other for [`Timeouts::task_management`](crate::config::Timeouts::task_management) after
-    /// that, although the target had none of the session's.
+    /// that, although the target had none of the session's and answered a ping.
     Window,
     /// A text request was not answered.
     Text,

@@ -275,7 +275,7 @@ pub struct Timeouts {
     /// For a task that names no limit of its own; `None` for no limit.
     pub command: Option<Duration>,
     /// For the answer to a task management function; and for a closed command window to move, once a command could not be sent in its time although the target
-    /// had none of the session's.
+    /// had none of the session's. If the next command cannot be sent in its time either, after that, the connection goes.
     pub task_management: Duration,
     /// For the answer to a text request.
     pub text: Duration,

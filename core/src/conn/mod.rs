@@ -398,7 +398,7 @@ impl Connection {
             self.fail(LostReason::TimedOut(timer), session, now);
             return;
         }
-        if due(self.core.timers.idle) {
+        if core::mem::take(&mut session.core.window.ask) || due(self.core.timers.idle) {
             self.idle_due(session);
         }
     }

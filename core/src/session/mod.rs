@@ -545,7 +545,7 @@ impl Session {
     pub(crate) fn expire(&mut self, now: Instant) -> Option<Timer> {
         let mut is_stuck = false;
         while let Some(index) = self.core.deadlines.expire(&mut self.slots, now) {
-            is_stuck |= self.leaves_window_stuck(index, now);
+            is_stuck |= self.doubts_window(index, now);
             self.give_up(index, LostReason::TimedOut(Timer::Task), now);
         }
         if is_stuck {
@@ -568,7 +568,7 @@ impl Session {
 
     /// The task's time is over. Whether that tells that the target will take no command any more: it may keep one whose tag got damaged on its way, so that
     /// nobody can end it.
-    fn leaves_window_stuck(&mut self, index: u16, now: Instant) -> bool {
+    fn doubts_window(&mut self, index: u16, now: Instant) -> bool {
         let slot = &self.slots[index];
         let was_held_back = slot.state == TaskState::Queued
             && !slot.immediate
@@ -576,7 +576,7 @@ impl Session {
             && self.core.live == 0;
         // An abort would have as much time to end a task that was sent.
         let patience = self.core.config.timeouts().task_management;
-        was_held_back && self.core.window.is_stuck(patience, now)
+        was_held_back && self.core.window.doubt(patience, now)
     }
 
     /// Time passed while there is no connection. With a connection, use

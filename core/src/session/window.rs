@@ -15,14 +15,16 @@ pub(crate) struct CmdWindow {
     pub(crate) exp_cmd_sn: CmdSn,
     pub(crate) max_cmd_sn: CmdSn,
     /// When a command could not be sent in its time although the target had none of the session's, and MaxCmdSN then.
-    stuck: Option<(Instant, CmdSn)>,
+    doubted: Option<(Instant, CmdSn)>,
+    /// The target is to be asked for its registers: a ping brings them.
+    pub(crate) ask: bool,
 }
 
 impl CmdWindow {
     /// The registers after the leading login said `exp` and `max`.
     pub(crate) const fn new(cmd_sn: CmdSn) -> Self {
         // Closed until the target says otherwise.
-        Self { cmd_sn, exp_cmd_sn: cmd_sn, max_cmd_sn: cmd_sn.minus(1), stuck: None }
+        Self { cmd_sn, exp_cmd_sn: cmd_sn, max_cmd_sn: cmd_sn.minus(1), doubted: None, ask: false }
     }
 
     /// A non-immediate command may be sent.
@@ -30,16 +32,17 @@ impl CmdWindow {
         self.cmd_sn.le(self.max_cmd_sn)
     }
 
-    /// A command could not be sent in its time, although the target has none of the session's: nothing of ours can open the window. Whether another had the same
-    /// fate so long ago, and MaxCmdSN has not moved since.
-    pub(crate) fn is_stuck(&mut self, patience: Duration, now: Instant) -> bool {
+    /// A command could not be sent in its time, although the target has none of the session's: nothing of ours can open the window. It may be open, and the
+    /// target may not have said so; it is asked. True if another command had the same fate so long ago, and MaxCmdSN has not moved since.
+    pub(crate) fn doubt(&mut self, patience: Duration, now: Instant) -> bool {
         if self.is_open() {
             return false;
         }
-        match self.stuck {
+        self.ask = true;
+        match self.doubted {
             Some((since, max)) if max == self.max_cmd_sn => now.saturating_since(since) >= patience,
             _ => {
-                self.stuck = Some((now, self.max_cmd_sn));
+                self.doubted = Some((now, self.max_cmd_sn));
                 false
             }
         }

@@ -193,8 +193,9 @@ fn a_login_that_expects_another_cmd_sn_is_followed_by_a_ping() {
                     panic!("{violation}")
                 };
                 assert_eq!(told, got, "{add}");
-                let error = violation;
-                assert!(error.to_string().contains("which will not come"), "{error}");
+                let text = violation.to_string();
+                let reason = if again > 0 { "were not sent" } else { "which will not come" };
+                assert!(text.contains(reason), "{text}");
                 continue;
             }
         }
@@ -212,12 +213,22 @@ fn brief() -> Command<'static> {
     Command::new(Lun::ZERO, &[0; 6], Transfer::None).timeout(SECOND)
 }
 
-/// Commands that nothing holds back but the window; only their own time ends them.
+/// A command that nothing holds back but the window; only its own time ends it.
 fn expires(rig: &mut Rig) {
     let task = rig.submit(&brief(), &[]);
     rig.run();
     rig.advance(SECOND);
     assert_eq!(rig.lost(task), Some(LostReason::TimedOut(Timer::Task)));
+}
+
+/// The target is asked whether it is so, and says what it said before.
+fn confirms(rig: &mut Rig) {
+    let NopOutKind::Ping { initiator_task_tag, .. } = rig.target.expect_nop_out().kind else {
+        panic!()
+    };
+    let nop = rig.target.nop_in(NopInKind::PingResponse(initiator_task_tag));
+    rig.send(nop, &[]);
+    assert!(rig.target.inbox.is_empty());
 }
 
 /// What the target is given after the first of them, in seconds.
@@ -238,11 +249,32 @@ fn a_window_that_stays_closed_without_a_reason_ends_the_connection() {
     let mut rig = impatient(0);
     for _ in 0..PATIENCE {
         expires(&mut rig);
+        confirms(&mut rig);
         assert_eq!(rig.state(), SessionState::LoggedIn);
     }
     expires(&mut rig);
     assert_eq!(rig.state(), SessionState::Failed(LostReason::TimedOut(Timer::Window)));
-    assert!(rig.target.inbox.is_empty());
+}
+
+#[test]
+fn a_target_that_has_opened_its_window_in_silence_is_asked() {
+    let mut rig = impatient(0);
+    expires(&mut rig);
+    rig.target.window = 1;
+    confirms(&mut rig);
+    assert_eq!(rig.driver.session.window_room(), 1);
+    ready(&mut rig);
+    rig.run();
+    rig.target.expect_command();
+}
+
+#[test]
+fn a_target_that_does_not_even_answer_is_dead() {
+    let mut rig = impatient(0);
+    expires(&mut rig);
+    rig.target.expect_nop_out();
+    rig.advance(Timeouts::DEFAULT.nop_timeout);
+    assert_eq!(rig.state(), SessionState::Failed(LostReason::TimedOut(Timer::NopOut)));
 }
 
 #[test]
@@ -251,6 +283,7 @@ fn a_window_that_moves_or_has_a_reason_to_be_closed_is_waited_for() {
     let mut rig = impatient(0);
     for _ in 0..PATIENCE {
         expires(&mut rig);
+        confirms(&mut rig);
     }
     ready(&mut rig);
     rig.target.window = 1;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 pub(crate) enum Amount {
     /// For reads.
     None,
-    /// For what is only written: 256 KiB at most, if blocks are not larger than that. It stays in the processor's cache, as data do that a program has just made.
+    /// For what is only written: 256 KiB at most, if blocks are not larger than half of that. It stays in the processor's cache, as data do that a program has just made.
     Written,
     /// For what is read back and compared: about 4 MiB, and 61 blocks at least. Content repeats after a long way.
     Compared,
