@@ -30,8 +30,9 @@ pub enum Retry {
 /// is answered or has taken a second.
 ///
 /// Attempts after the first wait longer and longer: from `first_delay`, twice as long each time, up to `longest_delay`; a random part of up
-/// to one half is taken off, so that many initiators do not come back at the same moment. The delays start over only once a connection
-/// has completed a task or stood for `longest_delay`: a connection that is lost again and again is not tried again and again.
+/// to one half is taken off, so that many initiators do not come back at the same moment. The delays, and the
+/// policy's time, start over only once a connection has completed a task, or stood for `longest_delay` (or for the policy's time, if that is shorter): a connection
+/// that is lost again and again is not tried again and again. While commands wait it has stood up to the last answer to a ping.
 ///
 /// ```
 /// use core::time::Duration;

@@ -95,12 +95,18 @@ impl Connection {
     }
 
     /// The ping was answered, or the target refused to: it is alive.
-    pub(super) fn ping_answered(&mut self) {
+    pub(super) fn ping_answered(&mut self, session: &mut Session, now: Instant) {
         self.core.ping = Ping::Idle;
         self.core.timers.ping = None;
+        session.core.recovering.answered(now);
     }
 
-    pub(super) fn nop_in(&mut self, nop: &NopIn, session: &Session) -> Result<(), LostReason> {
+    pub(super) fn nop_in(
+        &mut self,
+        nop: &NopIn,
+        session: &mut Session,
+        now: Instant,
+    ) -> Result<(), LostReason> {
         match nop.kind {
             NopInKind::PingResponse(itt) => {
                 if !self.status(nop.stat_sn)? {
@@ -113,7 +119,7 @@ impl Connection {
                 if nop.data_segment_length != 0 {
                     return Err(LostReason::Protocol(ProtocolError::NopEcho));
                 }
-                self.ping_answered();
+                self.ping_answered(session, now);
                 let (expected, got) = (session.core.window.cmd_sn, nop.exp_cmd_sn);
                 if let Some(first) = self.core.doubted.take()
                     && (!got.le(expected) || got.lt(first))

@@ -143,7 +143,7 @@ impl Connection {
             }
             TargetPdu::NopIn(nop) => {
                 session.core.window.update(nop.exp_cmd_sn, nop.max_cmd_sn);
-                self.nop_in(nop, session)
+                self.nop_in(nop, session, now)
             }
             TargetPdu::TaskManagementResponse(response) => {
                 session.core.window.update(response.exp_cmd_sn, response.max_cmd_sn);
@@ -446,7 +446,7 @@ impl Connection {
                 let rejected = TaskManagementResponseCode::FunctionRejected;
                 session.task_management_answered(rejected, now)?;
             }
-            Some(Opcode::NopOut) if self.is_ping(itt) => self.ping_answered(),
+            Some(Opcode::NopOut) if self.is_ping(itt) => self.ping_answered(session, now),
             Some(Opcode::TextRequest) => self.text_rejected(reason),
             Some(Opcode::LogoutRequest) if session.core.logout.is_some_and(|l| l.itt == itt) => {
                 return Err(ProtocolError::Rejected(reason).into());

@@ -110,6 +110,14 @@ struct Loss {
     attempts: u32,
 }
 
+/// How long the connection has been in use.
+#[derive(Debug, Clone, Copy)]
+struct InUse {
+    since: Instant,
+    /// When the target last answered a ping.
+    answered: Instant,
+}
+
 /// What a session knows of its losses.
 #[derive(Debug)]
 pub(crate) struct Recovering {
@@ -118,8 +126,7 @@ pub(crate) struct Recovering {
     loss: Option<Loss>,
     /// The connection has reached the full feature phase.
     logged_in: bool,
-    /// Since when it has been in use.
-    in_use: Option<Instant>,
+    in_use: Option<InUse>,
     /// Until then one command is sent at a time, unless one is answered before.
     alone: Option<Instant>,
     /// The target's time: no attempt before that.
@@ -194,6 +201,13 @@ impl Recovering {
     pub(super) const fn prove(&mut self) {
         self.loss = None;
         self.alone = None;
+    }
+
+    /// The target answered a ping.
+    pub(crate) const fn answered(&mut self, now: Instant) {
+        if let Some(in_use) = &mut self.in_use {
+            in_use.answered = now;
+        }
     }
 
     /// A task of the application ended.
@@ -385,8 +399,11 @@ impl Session {
         now: Instant,
     ) -> Result<(), LostReason> {
         let policy = *self.core.config.recovery();
+        let waits = self.core.live > 0 || self.core.queue.front().is_some();
         let recovering = &mut self.core.recovering;
-        let stood = recovering.in_use.take().map(|since| now.saturating_since(since));
+        // A target that lets commands wait and answers nothing else either is of no use for as long as it takes to find that out.
+        let until = |in_use: InUse| if waits { in_use.answered } else { now };
+        let stood = recovering.in_use.take().map(|it| until(it).saturating_since(it.since));
         // A policy that lasts shorter than the longest delay calls a connection useful that stood for as long.
         let enough = match policy.retry {
             Retry::For(time) => policy.longest_delay.min(time),
@@ -498,7 +515,7 @@ impl Session {
     /// Everything may be sent; the clocks of the tasks run.
     fn resume(&mut self, now: Instant) {
         self.end_verification();
-        self.core.recovering.in_use = Some(now);
+        self.core.recovering.in_use = Some(InUse { since: now, answered: now });
         self.core.recovering.alone = self.core.recovering.loss.map(|_| now + ALONE);
         let mut at = self.core.queue.front();
         while let Some(index) = at {

@@ -19,6 +19,7 @@ mod recovery_level_1_rejects;
 mod recovery_level_1_text;
 mod recovery_level_1_writes;
 mod recovery_login;
+mod recovery_useful;
 mod rx_chunks;
 mod rx_data_in;
 mod rx_response;
