@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Command, Parser};
 use iscsi_core::ConfigBuilder;
+use iscsi_core::config::MAX_OUTSTANDING_R2T;
 use iscsi_core::digest::DigestKind;
 use iscsi_core::text::Digests;
 
@@ -49,20 +50,20 @@ pub(crate) struct Negotiation {
     /// Whether the target must ask for all other data
     #[arg(long, value_name = "yes|no", value_parser = parse_yes_no)]
     pub(crate) initial_r2t: Option<bool>,
-    /// FirstBurstLength
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes_u32)]
+    /// FirstBurstLength, from 512 to 16777215
+    #[arg(long, value_name = "BYTES", value_parser = parse_length)]
     pub(crate) first_burst: Option<u32>,
-    /// MaxBurstLength
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes_u32)]
+    /// MaxBurstLength, from 512 to 16777215
+    #[arg(long, value_name = "BYTES", value_parser = parse_length)]
     pub(crate) max_burst: Option<u32>,
-    /// MaxRecvDataSegmentLength of this side
-    #[arg(long, value_name = "BYTES", value_parser = parse_bytes_u32)]
+    /// MaxRecvDataSegmentLength of this side, from 512 to 16777215
+    #[arg(long, value_name = "BYTES", value_parser = parse_length)]
     pub(crate) max_recv: Option<u32>,
-    /// MaxOutstandingR2T
-    #[arg(long, value_name = "NUMBER")]
+    /// MaxOutstandingR2T, from 1 to 8
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=MAX_OUTSTANDING_R2T.into()))]
     pub(crate) max_outstanding_r2t: Option<u16>,
-    /// DefaultTime2Wait: how long to stay away after a lost connection; the longer of both sides' times counts
-    #[arg(long, value_name = "SECONDS")]
+    /// DefaultTime2Wait: how long to stay away after a lost connection, at most 3600; the longer of both sides' times counts
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(0..=3600))]
     pub(crate) time2wait: Option<u16>,
 }
 
@@ -184,6 +185,14 @@ pub(crate) fn parse_seconds_or_0(text: &str) -> Result<Duration, String> {
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| "write a number of seconds".into())
+}
+
+/// A length of RFC 7143 sections 13.12 to 13.14.
+fn parse_length(text: &str) -> Result<u32, String> {
+    match parse_bytes_u32(text)? {
+        bytes @ 512..=0xff_ffff => Ok(bytes),
+        _ => Err("write a number of bytes from 512 to 16777215".into()),
+    }
 }
 
 fn parse_yes_no(text: &str) -> Result<bool, String> {

@@ -238,6 +238,11 @@ fn wrong_options() {
         "--read-percent 50",
         "--mode mixed --read-percent 101 --overwrite",
         "-x -2",
+        "--max-outstanding-r2t 9",
+        "--max-outstanding-r2t 0",
+        "--first-burst 511",
+        "--max-recv 16m",
+        "--time2wait 3601",
     ] {
         let ran = perf(options, &served.url(0)).ended_with(1);
         assert!(!ran.stderr.is_empty() && ran.stdout.is_empty(), "{options}");

@@ -41,7 +41,7 @@ const ALONE: Duration = Duration::from_secs(1);
 pub enum Verdict {
     /// They are the same as before: what was kept is issued again.
     Same,
-    /// At this logical unit is another device, or one of another size: what was kept for it ends with [`LostReason::DeviceChanged`].
+    /// At this logical unit is another device: what was kept for it ends with [`LostReason::DeviceChanged`].
     Changed(Lun),
 }
 

@@ -1,9 +1,11 @@
 //! The records in an answer to SendTargets (RFC 7143 appendix C).
 
 use core::fmt;
+use core::str::Utf8Error;
 
+use super::value::Special;
 use super::{Key, Pair};
-use crate::name::{IscsiName, NameError};
+use crate::name::{IscsiName, NameError, NameRule};
 use crate::portal::{PortalError, TargetAddress};
 
 /// Reads the pairs of an answer to SendTargets, one after the other.
@@ -46,13 +48,22 @@ impl SendTargets {
     /// The meaning of the next pair.
     ///
     /// # Errors
-    /// [`SendTargetsError`] if an address comes before any name: the answer makes no sense then. A bad name or address is
+    /// [`SendTargetsError`] if the target refuses, or an address comes before any name: the answer makes no sense then. A bad name or address is
     /// no error but an item, so that the other records can be used.
     pub fn item(&mut self, pair: &Pair<'_>) -> Result<TargetItem, SendTargetsError> {
-        // Bytes that are not UTF-8 are in no valid name or address: an empty text is refused as one.
-        let text = pair.text().unwrap_or_default();
+        // Bytes that are not UTF-8 are in no valid name or address.
+        let text = core::str::from_utf8(pair.value);
+        let name = || {
+            let not_text =
+                |error: Utf8Error| NameError { rule: NameRule::Character, at: error.valid_up_to() };
+            IscsiName::from_peer(text.map_err(not_text)?)
+        };
         match Key::from_name(pair.key) {
-            Some(Key::TargetName) => match IscsiName::from_peer(text) {
+            Some(Key::SendTargets) => match text.ok().and_then(Special::parse) {
+                Some(answer) => Err(SendTargetsError::Refused(answer)),
+                None => Ok(TargetItem::Ignored),
+            },
+            Some(Key::TargetName) => match name() {
                 Ok(name) => {
                     self.record = Record::Good;
                     Ok(TargetItem::Name(name))
@@ -65,7 +76,7 @@ impl SendTargets {
             Some(Key::TargetAddress) => match self.record {
                 Record::None => Err(SendTargetsError::AddressBeforeName),
                 Record::Bad => Ok(TargetItem::Ignored),
-                Record::Good => match TargetAddress::parse(text) {
+                Record::Good => match TargetAddress::parse(text.unwrap_or_default()) {
                     Ok(address) => Ok(TargetItem::Address(address)),
                     Err(error) => Ok(TargetItem::BadAddress(error)),
                 },
@@ -108,18 +119,28 @@ pub enum TargetItem {
 pub enum SendTargetsError {
     /// A TargetAddress comes before the first TargetName.
     AddressBeforeName,
+    /// The target lists nothing: it answers the key itself, with NotUnderstood, Irrelevant or Reject.
+    Refused(Special),
 }
 
 impl SendTargetsError {
     /// The section of RFC 7143 that holds the rule.
     pub const fn section(&self) -> &'static str {
-        "Appendix C"
+        match self {
+            Self::AddressBeforeName => "Appendix C",
+            Self::Refused(_) => "6.2",
+        }
     }
 }
 
 impl fmt::Display for SendTargetsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TargetAddress before any TargetName")
+        match self {
+            Self::AddressBeforeName => f.write_str("TargetAddress before any TargetName"),
+            Self::Refused(answer) => {
+                write!(f, "the target refuses to list targets: SendTargets={}", answer.as_str())
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{TextError, TextRule};
 
-/// The four words that stand in place of a value (RFC 7143 section 6.2).
+/// The three words that stand in place of a value (RFC 7143 section 6.2).
 ///
 /// ```
 /// use iscsi_core::text::value::Special;

@@ -1,5 +1,6 @@
 //! Answers to SendTargets: rows of the conformance matrix.
 
+use iscsi_core::text::value::Special;
 use iscsi_core::text::{Pairs, SendTargets, SendTargetsError, TargetItem};
 use iscsi_core::{NameRule, PortalError};
 
@@ -48,6 +49,17 @@ fn x10_an_address_needs_a_name_before_it() {
 fn x11_other_keys_have_no_effect() {
     let text = "MaxRecvDataSegmentLength=512;TargetName=iqn.a;X-com.example=1;TargetAddress=h,1;";
     assert_eq!(items(text).unwrap(), ["ignored", "name iqn.a", "ignored", "address h:3260,1"]);
+}
+
+/// As if there were no targets, but there may be.
+#[test]
+fn a_target_that_refuses_to_list_targets_is_understood() {
+    for answer in [Special::NotUnderstood, Special::Irrelevant, Special::Reject] {
+        let error = items(&format!("SendTargets={};", answer.as_str())).unwrap_err();
+        assert_eq!(error, SendTargetsError::Refused(answer));
+        assert!(error.to_string().ends_with(answer.as_str()), "{error}");
+    }
+    assert_eq!(items("SendTargets=All;").unwrap(), ["ignored"]);
 }
 
 #[test]
@@ -100,6 +112,6 @@ fn names_and_addresses_that_are_not_utf8() {
     let text = b"TargetName=iqn.\xff\0TargetName=iqn.a\0TargetAddress=\xff,1\0";
     let items: Vec<_> =
         Pairs::new(text).map(|pair| records.item(&pair.unwrap()).unwrap()).collect();
-    assert!(matches!(&items[0], TargetItem::BadName(error) if error.rule == NameRule::Empty));
+    assert!(matches!(&items[0], TargetItem::BadName(error) if error.rule == NameRule::Character));
     assert_eq!(items[2], TargetItem::BadAddress(PortalError::HostMissing));
 }
