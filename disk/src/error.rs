@@ -4,6 +4,7 @@ use core::fmt;
 
 use iscsi_core::{LostReason, SubmitError};
 use iscsi_scsi::disposition::Failure;
+use iscsi_scsi::opcodes::opcode_name;
 use iscsi_scsi::sense::{AdditionalSense, Sense, SenseKey};
 use iscsi_scsi::{Disposition, Status};
 
@@ -185,7 +186,9 @@ impl fmt::Display for DiskError {
                 write!(f, "the logical unit is no disk (device type {kind:#04x})")
             }
             Self::BadAnswer(opcode) => {
-                write!(f, "the answer to command {opcode:#04x} makes no sense")
+                // The group of 9Eh has one command that starts a disk.
+                let name = if opcode == 0x9e { "READ CAPACITY(16)" } else { opcode_name(opcode) };
+                write!(f, "the answer to {name} makes no sense")
             }
             Self::TableTooSmall => {
                 f.write_str("the disk has fewer slots than the session has task slots")
@@ -220,6 +223,7 @@ impl core::error::Error for DiskError {
 ///     error.to_string(),
 ///     "CHECK CONDITION: MEDIUM ERROR, 11/00 unrecovered read error, at block 77",
 /// );
+/// assert_eq!(ScsiError::new(Status::from_bits(0x0e), None).to_string(), "unknown status 0x0e");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -260,7 +264,10 @@ impl ScsiError {
 
 impl fmt::Display for ScsiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.status)?;
+        match self.status.label() {
+            "unknown" => write!(f, "unknown status {:#04x}", self.status.code())?,
+            label => f.write_str(label)?,
+        }
         if let Some(key) = self.key {
             let deferred = if self.deferred { "deferred " } else { "" };
             write!(f, ": {deferred}{key}, {}", self.additional)?;

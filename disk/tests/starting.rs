@@ -147,7 +147,10 @@ fn nonsense_is_refused() {
         device.hook = Some(Box::new(move |cdb, _| {
             (cdb[0] == opcode && cdb[1] != 1).then(|| Reply::data(data.clone()))
         }));
-        assert_eq!(error(&started(device)), DiskError::BadAnswer(opcode));
+        let error = error(&started(device));
+        assert_eq!(error, DiskError::BadAnswer(opcode));
+        let name = if opcode == 0x12 { "INQUIRY" } else { "READ CAPACITY(16)" };
+        assert_eq!(error.to_string(), format!("the answer to {name} makes no sense"));
     }
     // Pages that make no sense are as good as none.
     let mut device = Device::new(512, 100);

@@ -311,8 +311,8 @@ pub(crate) fn explain(error: &Error) -> Stop {
         }))) => {
             "the target wants another digest, probably none: crc32c,none accepts that (--header-digest, --data-digest)"
         }
-        Error::Login(LoginFailure::Protocol(_))
-        | Error::Lost(LostReason::Protocol(ProtocolError::Login(_))) => {
+        Error::Login(LoginFailure::Protocol(LoginError::Key(_)))
+        | Error::Lost(LostReason::Protocol(ProtocolError::Login(LoginError::Key(_)))) => {
             "the target broke a rule of the negotiation; other values may spare it that (--help, Negotiation)"
         }
         Error::GaveUp(_) => "check the network and the target; --retry-for SECONDS waits longer",
@@ -324,20 +324,21 @@ pub(crate) fn explain(error: &Error) -> Stop {
 
 #[cfg(test)]
 mod tests {
+    use iscsi_core::login::LoginRule;
+
     use super::*;
 
     #[test]
-    fn a_refused_digest_is_explained() {
-        let remedy = |key| {
-            let rule = KeyError { key: Some(key), rule: KeyRule::NotOffered };
-            let failure = LoginFailure::Protocol(LoginError::Key(rule));
-            match explain(&Error::Login(failure)) {
-                Stop::Failed { remedy, .. } => remedy.unwrap(),
-                Stop::Unread => panic!(),
-            }
+    fn what_another_offer_may_mend_is_explained() {
+        let remedy = |error| match explain(&Error::Login(LoginFailure::Protocol(error))) {
+            Stop::Failed { remedy, .. } => remedy.unwrap_or_default(),
+            Stop::Unread => panic!(),
         };
-        assert!(remedy(Key::HeaderDigest).contains("crc32c,none"));
-        assert!(remedy(Key::DataDigest).contains("crc32c,none"));
-        assert!(remedy(Key::AuthMethod).contains("broke a rule"));
+        let not_offered =
+            |key| LoginError::Key(KeyError { key: Some(key), rule: KeyRule::NotOffered });
+        assert!(remedy(not_offered(Key::HeaderDigest)).contains("crc32c,none"));
+        assert!(remedy(not_offered(Key::DataDigest)).contains("crc32c,none"));
+        assert!(remedy(not_offered(Key::AuthMethod)).contains("broke a rule"));
+        assert_eq!(remedy(LoginError::Rule(LoginRule::TsihZero)), "");
     }
 }

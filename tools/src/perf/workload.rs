@@ -17,7 +17,7 @@ use iscsi_scsi::block::{Read16, Write16};
 use crate::output::{Outcome, Stop};
 use crate::perf::pattern::{Amount, Content, Difference, Pattern, Random};
 use crate::perf::stats::{LiveLane, Recorder};
-use crate::unit::{Trouble, Verdict, judge};
+use crate::unit::{Verdict, judge};
 
 /// The longest that an engine waits without looking whether it is to stop.
 const LOOK: Duration = Duration::from_millis(100);
@@ -449,8 +449,9 @@ impl<'j> Lane<'j> {
         let trouble = match judge(result) {
             // GOOD, of fewer bytes than there are.
             Ok(Verdict::Done(bytes)) => {
-                let of = io.bytes(self.job).into();
-                self.error(Trouble::Taken { bytes: bytes.into(), of }.stop(name).about(about));
+                let (moved, of) = (if io.is_write() { "took" } else { "sent" }, io.bytes(self.job));
+                let message = format!("{name}: the target {moved} {bytes} of {of} bytes");
+                self.error(Stop::failed(message).about(about));
                 return;
             }
             Ok(again) if self.refused < 4 * self.job.workload.depth + 32 => {
