@@ -6,7 +6,7 @@
 use super::task::{TaskEnd, TaskSlot, TaskState};
 use super::window::CmdWindow;
 use super::{ControlTag, Session, SessionState};
-use crate::config::Escalation;
+use crate::config::{Escalation, Retry};
 use crate::error::{LostReason, ProtocolError, SubmitError};
 use crate::event::Event;
 use crate::time::earliest;
@@ -425,7 +425,7 @@ fn has_arrived(session: &Session, index: u16) -> bool {
 }
 
 /// The answer to the function with this order shows that the target waits for a command that was sent before: it carries out none of the later ones until that
-/// comes, or an ABORT TASK counts it as received (RFC 7143 section 11.6.1). An error if neither will happen.
+/// comes, or an ABORT TASK counts it as received (RFC 7143 section 11.6.1). An error if neither will happen, or the session comes back and issues it again.
 fn plug_hole(session: &mut Session, order: u32, now: Instant) -> Result<(), LostReason> {
     let CmdWindow { cmd_sn, exp_cmd_sn, .. } = session.core.window;
     let hole = ProtocolError::ExpCmdSn { expected: cmd_sn, got: exp_cmd_sn }.into();
@@ -435,9 +435,12 @@ fn plug_hole(session: &mut Session, order: u32, now: Instant) -> Result<(), Lost
     };
     let Some(index) = session.slots.indices().find(is_awaited) else { return Err(hole) };
     let slot = &session.slots[index];
-    // At ErrorRecoveryLevel 1 it may have been sent again after the function.
-    if slot.state == TaskState::Active && !precedes(slot, order) {
+    // It is being aborted; or it was sent again after the function (ErrorRecoveryLevel 1).
+    if slot.state == TaskState::Aborting || !precedes(slot, order) {
         return Ok(());
+    }
+    if session.core.config.recovery().retry != Retry::Never {
+        return Err(hole);
     }
     session.give_up(index, hole, now);
     Ok(())

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use iscsi_core::config::Escalation;
+use iscsi_core::config::{Escalation, Recovery};
 use iscsi_core::testing::{Disk, Rig, Told};
 use iscsi_core::text::Limits;
 use iscsi_core::wire::{
@@ -11,8 +11,8 @@ use iscsi_core::wire::{
     TaskManagementFunction as Function, TaskManagementRequest, TaskManagementResponseCode as Code,
 };
 use iscsi_core::{
-    Command, LostReason, Lun, ProtocolError, SessionState, SubmitError, TaskId, TaskManagement,
-    Timer, Transfer,
+    Command, LostReason, Lun, OnLoss, ProtocolError, SessionState, SubmitError, TaskId,
+    TaskManagement, Timer, Transfer,
 };
 
 /// A rig with a read of one block under way.
@@ -343,6 +343,34 @@ fn the_command_that_a_target_still_waits_for_is_aborted() {
             }
         }
     }
+}
+
+/// If the session comes back the command is not lost at all.
+#[test]
+fn the_command_that_a_target_still_waits_for_is_issued_again_if_the_session_comes_back() {
+    let recovery = Recovery { verify: false, ..Recovery::FOREVER };
+    let mut rig = Rig::logged_in(Rig::config().recovery(recovery), Limits::DEFAULT);
+    let cdb = Disk::read10(7, 1);
+    let read = Command::new(Lun::ZERO, &cdb, Transfer::In(512)).on_loss(OnLoss::Reissue);
+    let older = rig.submit(&read, &[]);
+    let task = rig.read(0, 1);
+    rig.run();
+    let (first, _) = rig.target.expect_command();
+    rig.target.expect_command();
+    rig.target.checks = false;
+    rig.target.exp_cmd_sn = first.cmd_sn;
+    abort(&mut rig, task);
+    let request = rig.target.expect_task_management();
+    answer(&mut rig, &request, Code::FunctionComplete);
+    assert_eq!((rig.lost(task), rig.lost(older)), (Some(LostReason::Aborted), None));
+    let SessionState::Waiting(LostReason::Protocol(ProtocolError::ExpCmdSn { got, .. })) =
+        rig.state()
+    else {
+        panic!("{:?}", rig.state())
+    };
+    assert_eq!(got, first.cmd_sn);
+    rig.advance(Duration::from_secs(2));
+    assert_eq!(rig.target.expect_command().0.cdb, first.cdb);
 }
 
 /// A rejected command is a hole until its own abort plugs it, whichever abort goes first.
