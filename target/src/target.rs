@@ -186,6 +186,18 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// A unit was without power for a moment: all sessions are told (UNIT ATTENTION, POWER ON OCCURRED). What its disk has lost by that, and the end of
+    /// the connections, is up to the caller.
+    pub fn powered_on(&mut self, number: u32) {
+        for (index, unit) in self.units.iter().enumerate() {
+            if unit.number() == number {
+                for nexus in self.nexuses.iter_mut() {
+                    raise(nexus, index, Attention::PowerOn);
+                }
+            }
+        }
+    }
+
     /// Flushes all disks, as far as they can be flushed.
     pub fn flush_all(&mut self) {
         for unit in self.units.iter_mut() {

@@ -469,6 +469,16 @@ fn the_rest_is_served_too() {
 }
 
 #[test]
+fn a_loss_of_power_is_told_once() {
+    let mut bench = bench();
+    bench.target.powered_on(1);
+    bench.read(0, &TestUnitReady.cdb()).1.assert_good();
+    bench.target.powered_on(0);
+    assert_eq!(bench.read(0, &TestUnitReady.cdb()).1.check(), (6, 0x29, 1));
+    bench.read(0, &TestUnitReady.cdb()).1.assert_good();
+}
+
+#[test]
 fn a_new_size_is_told() {
     let mut bench = bench();
     // Nothing has changed: nobody is told.

@@ -256,6 +256,7 @@ impl EventLoop {
                     self.drop_connections(announced, target, now);
                 }
                 Request::CapacityChanged { number } => target.capacity_changed(number),
+                Request::PoweredOn { number } => target.powered_on(number),
             }
         }
     }

@@ -236,6 +236,7 @@ enum Request {
     AskForLogout { seconds: u16 },
     DropConnections { announced: bool },
     CapacityChanged { number: u32 },
+    PoweredOn { number: u32 },
 }
 
 #[derive(Debug)]
@@ -283,6 +284,11 @@ impl ServerControl {
     /// The size of a disk has changed.
     pub fn capacity_changed(&self, number: u32) {
         self.ask(Request::CapacityChanged { number });
+    }
+
+    /// A disk was without power for a moment: all sessions are told, once each, with UNIT ATTENTION, POWER ON OCCURRED.
+    pub fn powered_on(&self, number: u32) {
+        self.ask(Request::PoweredOn { number });
     }
 
     fn ask(&self, request: Request) {
