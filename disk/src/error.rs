@@ -260,6 +260,11 @@ impl ScsiError {
             lba: sense.and_then(|s| s.information),
         }
     }
+
+    /// Whether it is a unit attention that says that the device was powered on or reset, as [`Sense::is_reset`].
+    pub(crate) fn is_reset(&self) -> bool {
+        !self.deferred && self.key == Some(SenseKey::UNIT_ATTENTION) && self.additional.is_reset()
+    }
 }
 
 impl fmt::Display for ScsiError {

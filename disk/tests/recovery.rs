@@ -158,6 +158,42 @@ fn the_attention_of_the_new_login_is_taken_by_the_verification() {
     }
 }
 
+/// Data in a volatile cache may be gone with a reset, so that it must be seen although the command is sent again.
+#[test]
+fn resets_are_counted_wherever_they_are_told() {
+    const TEST_UNIT_READY: u8 = 0x00;
+    const SYNCHRONIZE_CACHE: u8 = 0x35;
+    const WRITE: u8 = 0x2a;
+    for (additional, counts) in [
+        (AdditionalSense::RESET_OCCURRED, 1),
+        (AdditionalSense::POWER_ON_OCCURRED, 1),
+        (AdditionalSense::INTERNAL_RESET_OCCURRED, 1),
+        (AdditionalSense::NEXUS_LOSS_OCCURRED, 0),
+        (AdditionalSense::MODE_PARAMETERS_CHANGED, 0),
+    ] {
+        for opcode in [TEST_UNIT_READY, SYNCHRONIZE_CACHE, WRITE] {
+            let mut world = recovering(Device::new(512, 64));
+            let before = world.disk.resets();
+            let mut told = false;
+            world.target.device.hook = Some(Box::new(move |cdb, _| {
+                let now = cdb[0] == opcode && !core::mem::replace(&mut told, cdb[0] == opcode);
+                now.then(|| Reply::unit_attention(additional))
+            }));
+            if opcode == TEST_UNIT_READY {
+                // The verification after a new login is the first to hear of it.
+                world.cut();
+            }
+            world.write(0, &[1; 512]).unwrap();
+            let flush = world.submit(Request::flush(), &[]).unwrap();
+            world.wait(flush).unwrap();
+            let told = world.target.device.count(opcode);
+            assert!(told >= 2, "{opcode:02x} was sent again");
+            let resets = world.disk.resets() - before;
+            assert_eq!(resets, counts, "{additional} to {opcode:02x}");
+        }
+    }
+}
+
 #[test]
 fn a_loss_while_the_disk_starts() {
     let mut world = World::idle(Device::new(512, 64), |_| {});

@@ -131,6 +131,12 @@ impl Disk {
         &self.unit.geometry
     }
 
+    /// How many unit attentions have said that the device was powered on or reset: [`iscsi_disk::Disk::resets`] says what to make of it. It
+    /// begins anew with [`reconnect`](Self::reconnect).
+    pub const fn resets(&self) -> u32 {
+        self.unit.disk.resets()
+    }
+
     /// The device's names.
     pub const fn identity(&self) -> &Identity {
         &self.unit.identity

@@ -18,7 +18,7 @@ use iscsi_runtime_std::{
     Client, Data, Disk, Error, Handle, Options, Payload, SessionStep, SharedDisk,
 };
 use iscsi_target::server::{Server, ServerEvent, ServerHandle};
-use iscsi_target::{RamDisk, TargetConfig};
+use iscsi_target::{Quirks, RamDisk, TargetConfig};
 
 const MIB: usize = 1 << 20;
 const SECOND: Duration = Duration::from_secs(1);
@@ -318,4 +318,27 @@ fn every_request_of_a_long_queue_is_told_that_the_session_has_failed() {
         assert!(end.is_err());
     }
     assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
+}
+
+#[test]
+fn resets_are_seen_by_whoever_has_flushed() {
+    let target = target("127.0.0.1:0");
+    let control = target.control();
+    control.set_quirks(Quirks { power_on_attention: true, ..Quirks::default() });
+    let disk = Disk::open(connect(target.addr(), quick(Retry::Forever)), Lun::ZERO).unwrap();
+    assert_eq!(disk.resets(), 1, "the first command of a session is told");
+    let disk = SharedDisk::new(disk).unwrap();
+    assert_eq!(disk.resets(), 1);
+    disk.write_at(0, vec![1; 512]).unwrap();
+    control.powered_on(0);
+    disk.flush().unwrap();
+    assert_eq!(disk.resets(), 2, "told to SYNCHRONIZE CACHE, or to the look that followed");
+    disk.flush().unwrap();
+    assert_eq!(disk.resets(), 2);
+    // Told to the verification after the new login, before the flush is sent.
+    disk.handle().force_reconnect().unwrap();
+    disk.flush().unwrap();
+    assert_eq!(disk.resets(), 3);
+    // Commands of one's own on a handle are looked at by oneself.
+    disk.handle().shut_down().unwrap();
 }

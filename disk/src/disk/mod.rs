@@ -105,6 +105,8 @@ pub(crate) struct Core {
     verification: Verification,
     /// The command of a look was taken back before it was sent.
     withdrawn: bool,
+    /// Unit attentions that told of a reset.
+    resets: u32,
     ready: Queue,
     waiting: Queue,
     done: Queue,
@@ -171,6 +173,7 @@ impl<const N: usize> InlineDisk<N> {
                 away: false,
                 verification: Verification::None,
                 withdrawn: false,
+                resets: 0,
                 ready: Queue::EMPTY,
                 waiting: Queue::EMPTY,
                 done: Queue::EMPTY,
@@ -264,6 +267,23 @@ impl Disk {
     /// The device's names; `None` before the first bring-up.
     pub const fn identity(&self) -> Option<&Identity> {
         self.core.identity.as_ref()
+    }
+
+    /// How many unit attentions have said that the device was powered on or reset (29h/00h to 04h), to commands of this disk; those of bring-up and
+    /// of the verification after a new login are among them. It goes on from 0 after the largest number.
+    ///
+    /// The commands are sent again, so that nobody else hears of it. But what the device kept in a volatile write cache may be lost: whoever
+    /// finds another number after a flush than there was before the first of the writes that it was for writes their data again and flushes again. That
+    /// is not needed for a device without such a cache ([`Geometry::write_cache`]). Many targets tell every new session of a reset, whatever
+    /// happened.
+    ///
+    /// ```
+    /// use iscsi_core::Lun;
+    /// use iscsi_disk::{DiskConfig, InlineDisk};
+    /// assert_eq!(InlineDisk::<4>::new(DiskConfig::new(Lun::ZERO)).resets(), 0);
+    /// ```
+    pub const fn resets(&self) -> u32 {
+        self.core.resets
     }
 
     /// Whether the memory of this request may still be asked for.

@@ -63,6 +63,11 @@ impl Disk {
         };
         self.core.in_flight = self.core.in_flight.saturating_sub(1);
         self.adapt(&verdict, now);
+        if let Err(Trouble { error: DiskError::Scsi(error), .. }) = &verdict
+            && error.is_reset()
+        {
+            self.core.resets = self.core.resets.wrapping_add(1);
+        }
         if entry.kind == Kind::Probe {
             self.core.probe_command.task = None;
             let withdrawn = core::mem::take(&mut self.core.withdrawn);

@@ -5,6 +5,7 @@ mod shared;
 mod shared_disk;
 
 use alloc::sync::Arc;
+use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 use std::thread;
 use std::time::Instant;
@@ -73,22 +74,22 @@ impl Handle {
     /// # Errors
     /// [`Error::Io`] if there is no thread to be had; the session is then closed.
     pub fn new(client: Client) -> Result<Self, Error> {
-        Self::start(client, None)
+        Ok(Self::start(client, None)?.0)
     }
 
-    fn start(client: Client, unit: Option<Unit>) -> Result<Self, Error> {
+    /// With the number of the disk's resets, which stays 0 without a disk.
+    fn start(client: Client, unit: Option<Unit>) -> Result<(Self, Arc<AtomicU32>), Error> {
         let shared = Arc::new(Shared::new(client.engine.reactor().thread_waker().clone()));
         let portal = client.portal().clone();
         let mut service = Service::new(client.engine, portal);
-        if let Some(unit) = unit {
-            service.add(unit);
-        }
+        let unit = unit.map(|unit| service.add(unit));
+        let resets = unit.and_then(|unit| service.resets(unit)).unwrap_or_default();
         let driver = Driver::new(service, shared.clone());
         thread::Builder::new()
             .name("iscsi-session".into())
             .spawn(|| driver.run())
             .map_err(|error| Error::io(Step::Thread, None, error))?;
-        Ok(Self(Arc::new(Owner(shared))))
+        Ok((Self(Arc::new(Owner(shared))), resets))
     }
 
     /// Executes one command. Whatever status the device gives is `Ok`; [`Completed::good`] makes an error of all but GOOD.

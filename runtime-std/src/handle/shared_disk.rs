@@ -1,6 +1,7 @@
 //! A block device for many threads.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use iscsi_core::Lun;
 use iscsi_disk::{Geometry, Identity, Request};
@@ -42,6 +43,7 @@ use crate::disk::Disk;
 pub struct SharedDisk {
     handle: Handle,
     known: Arc<Known>,
+    resets: Arc<AtomicU32>,
 }
 
 /// What was known at the start.
@@ -61,7 +63,8 @@ impl SharedDisk {
         let lun = disk.lun();
         let (client, unit) = disk.into_parts();
         let known = Arc::new(Known { lun, identity: unit.identity, geometry: unit.geometry });
-        Ok(Self { handle: Handle::start(client, Some(unit))?, known })
+        let (handle, resets) = Handle::start(client, Some(unit))?;
+        Ok(Self { handle, known, resets })
     }
 
     /// The session, for commands of one's own and for [`Handle::shut_down`].
@@ -82,6 +85,14 @@ impl SharedDisk {
     /// Sizes, limits and abilities, as last told by the device.
     pub fn geometry(&self) -> Geometry {
         self.handle.0.0.geometry().unwrap_or(self.known.geometry)
+    }
+
+    /// How many unit attentions have said that the device was powered on or reset, to requests of this disk and when it was looked at after a new
+    /// login: [`iscsi_disk::Disk::resets`] says what to make of it. Commands of one's own have to be looked at by oneself.
+    ///
+    /// The number is there before the end of any request or command is told that the device answered later.
+    pub fn resets(&self) -> u32 {
+        self.resets.load(Ordering::Acquire)
     }
 
     /// Its size in bytes.

@@ -21,7 +21,10 @@ impl<R: Reactor, F: Front> Service<R, F> {
             // Events about the session are for all disks.
             let mut taken = false;
             for unit in &mut self.units {
-                taken |= unit.disk.handle_event(&event, now);
+                if unit.disk.handle_event(&event, now) {
+                    taken = true;
+                    unit.publish();
+                }
             }
             if taken {
                 continue;

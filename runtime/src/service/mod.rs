@@ -5,7 +5,9 @@ mod request;
 mod unit;
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use core::net::SocketAddr;
+use core::sync::atomic::AtomicU32;
 
 use iscsi_core::config::Retry;
 use iscsi_core::text::SessionType;
@@ -182,6 +184,12 @@ impl<R: Reactor, F: Front> Service<R, F> {
     /// Sizes, limits and abilities of a disk, as last told by the device.
     pub fn geometry(&self, unit: UnitId) -> Option<&Geometry> {
         self.unit(unit)?.geometry()
+    }
+
+    /// How many unit attentions have told a disk that its device was powered on or reset ([`iscsi_disk::Disk::resets`]): the number stands there before the
+    /// end of any request or command is told that the device answered later. `None` if there is no such disk.
+    pub fn resets(&self, unit: UnitId) -> Option<Arc<AtomicU32>> {
+        Some(self.unit(unit)?.resets().clone())
     }
 
     /// A disk whose geometry has changed, for example because it was resized; each once.

@@ -1,6 +1,8 @@
 //! The disks of a service.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use iscsi_core::{Buffers, Lun, TaskId, Wants};
 use iscsi_disk::{
@@ -79,6 +81,8 @@ pub(super) struct DrivenUnit<F: Front> {
     /// Requests beyond the disk's slots, oldest first.
     pub(super) backlog: VecDeque<(iscsi_disk::Request, DiskJob<F>)>,
     jobs: Table<RequestId, DiskJob<F>>,
+    /// The disk's count of resets, for other threads.
+    resets: Arc<AtomicU32>,
 }
 
 impl<F: Front> DrivenUnit<F> {
@@ -93,11 +97,14 @@ impl<F: Front> DrivenUnit<F> {
             resized: false,
             backlog: VecDeque::new(),
             jobs: Table::new(),
+            resets: Arc::default(),
         }
     }
 
     pub(super) fn new(id: UnitId, unit: Unit) -> Self {
-        Self { identity: Some(unit.identity), ..Self::with(id, unit.disk) }
+        let this = Self { identity: Some(unit.identity), ..Self::with(id, unit.disk) };
+        this.publish();
+        this
     }
 
     /// A disk that has to be started.
@@ -136,6 +143,17 @@ impl<F: Front> DrivenUnit<F> {
 
     pub(super) fn geometry(&self) -> Option<&Geometry> {
         self.disk.geometry()
+    }
+
+    /// What [`publish`](Self::publish) stores.
+    pub(super) const fn resets(&self) -> &Arc<AtomicU32> {
+        &self.resets
+    }
+
+    /// Lets other threads see that the device was reset: before the end of any command that was answered later, so that whoever has flushed
+    /// looks at the right number.
+    pub(super) fn publish(&self) {
+        self.resets.store(self.disk.resets(), Ordering::Release);
     }
 
     /// A session is opened anew: what is there now may be another device.

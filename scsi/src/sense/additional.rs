@@ -121,6 +121,11 @@ impl AdditionalSense {
         texts::find(self.asc, self.ascq)
     }
 
+    /// With the sense key UNIT ATTENTION: the unit was powered on or reset. 29h/00h may mean anything of that; 29h/05h to 07h are about the transport.
+    pub const fn is_reset(self) -> bool {
+        self.asc == 0x29 && self.ascq <= 0x04
+    }
+
     /// True for a code that only the vendor can explain: ASC or ASCQ of 80h and above, except
     /// where the standard gives the qualifier a meaning.
     pub fn is_vendor_specific(self) -> bool {

@@ -180,6 +180,19 @@ impl Sense {
         Self { sense_key_specific: Some(specific), ..self }
     }
 
+    /// Whether it is a unit attention that says that the unit was powered on or reset (29h/00h to 04h). What was in its volatile write cache
+    /// may be lost then. The loss of an I_T nexus (29h/07h) tells nothing of the kind.
+    ///
+    /// ```
+    /// use iscsi_scsi::sense::{AdditionalSense, Sense, SenseKey};
+    /// let attention = |additional| Sense::new(SenseKey::UNIT_ATTENTION, additional);
+    /// assert!(attention(AdditionalSense::POWER_ON_OCCURRED).is_reset());
+    /// assert!(!attention(AdditionalSense::NEXUS_LOSS_OCCURRED).is_reset());
+    /// ```
+    pub fn is_reset(&self) -> bool {
+        !self.deferred && self.key == SenseKey::UNIT_ATTENTION && self.additional.is_reset()
+    }
+
     /// Parses fixed or descriptor format data of any length. What is not there is `None`.
     ///
     /// # Errors

@@ -87,6 +87,17 @@ fn any_length() {
 }
 
 #[test]
+fn what_tells_of_a_reset() {
+    let attention = |asc, ascq| Sense::new(SenseKey::UNIT_ATTENTION, AdditionalSense { asc, ascq });
+    let resets = (0..=0xff).filter(|&ascq| attention(0x29, ascq).is_reset());
+    assert!(resets.eq(0..=4));
+    assert!(!attention(0x28, 0).is_reset() && !attention(0x2a, 1).is_reset());
+    let sense = Sense { key: SenseKey::ABORTED_COMMAND, ..attention(0x29, 1) };
+    assert!(!sense.is_reset(), "another sense key");
+    assert!(!Sense { deferred: true, ..attention(0x29, 1) }.is_reset());
+}
+
+#[test]
 fn descriptors_stop_at_the_end() {
     // A length beyond the data, and one beyond the additional length.
     let cut_off = [0x72, 3, 0, 0, 0, 0, 0, 12, 0x00, 0x0a, 0x80, 0, 1];
