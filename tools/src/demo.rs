@@ -268,7 +268,7 @@ fn write_all(disk: &Disk, pattern: &Pattern, bytes: u64) -> Outcome<f64> {
             break;
         }
     }
-    disk.flush()?;
+    disk.flush().map_err(|trouble| disk.not_flushed(trouble))?;
     bar.finish_and_clear();
     Ok(start.elapsed().as_secs_f64())
 }

@@ -1,5 +1,6 @@
 //! A logical unit whose commands are sent and received by a thread of its own, many at once.
 
+use core::cell::Cell;
 use std::collections::VecDeque;
 use std::thread;
 
@@ -7,8 +8,9 @@ use iscsi_core::{Command, Lun, OnLoss, Transfer};
 use iscsi_runtime_std::{Completed, Failed, Handle, Payload, SharedDisk, Ticket};
 use iscsi_scsi::block::{Read10, Read16, Write10, Write16};
 use iscsi_scsi::cache::{SynchronizeCache10, SynchronizeCache16};
+use iscsi_scsi::mode::{ModeData, ModePageCode, ModeSense6, PageData};
 use iscsi_scsi::vpd::{BlockLimits, PageCode};
-use iscsi_scsi::{Cdb, Direction};
+use iscsi_scsi::{Cdb, Direction, SenseKey};
 
 use crate::connect::explain;
 use crate::output::{Outcome, Stop};
@@ -18,6 +20,8 @@ use crate::unit::{Trouble, Unit, Verdict, judge};
 #[derive(Debug)]
 pub(crate) struct Disk {
     handle: Handle,
+    /// After a reconnect, this makes sure that the unit is still the same one before anything is sent again.
+    guard: SharedDisk,
     lun: Lun,
     url: String,
     block_size: u32,
@@ -26,7 +30,16 @@ pub(crate) struct Disk {
     long: bool,
     /// Most blocks of one command.
     max_blocks: u32,
+    /// Unit attentions to these commands that told of a reset.
+    resets: Cell<u32>,
+    /// One of them said that mode parameters may have changed. The guard hears of those only that come with a new login.
+    mode_changed: Cell<bool>,
+    /// After such a one the unit did not say that it has no volatile write cache.
+    cache_came: Cell<bool>,
 }
+
+/// Room for a mode page and what stands before it.
+const MODE_DATA: u8 = 252;
 
 /// A run of whole blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,12 +66,23 @@ impl Disk {
         let most = if long { u32::MAX / capacity.block_length } else { u32::from(u16::MAX) };
         let max_blocks = if limit == 0 { most } else { most.min(limit) };
         let lun = unit.lun;
-        // After a reconnect, this makes sure that the unit is still the same one before anything is sent again.
         let guard = iscsi_runtime_std::Disk::open(unit.client, lun).and_then(SharedDisk::new);
         let guard = guard.map_err(|error| explain(&error).about(&url))?;
         let handle = guard.handle().clone();
         let block_size = capacity.block_length;
-        Ok(Self { handle, lun, url, block_size, blocks, long, max_blocks })
+        Ok(Self {
+            handle,
+            guard,
+            lun,
+            url,
+            block_size,
+            blocks,
+            long,
+            max_blocks,
+            resets: Cell::default(),
+            mode_changed: Cell::default(),
+            cache_came: Cell::default(),
+        })
     }
 
     pub(crate) const fn block_size(&self) -> u32 {
@@ -77,6 +101,61 @@ impl Disk {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Whether the unit may keep what is written in a volatile cache: unless it says that it does not.
+    pub(crate) fn may_cache(&self) -> bool {
+        if self.mode_changed.take() {
+            self.cache_came.set(self.write_cache() != Some(false));
+        }
+        self.cache_came.get() || self.guard.geometry().write_cache() != Some(false)
+    }
+
+    /// Asks the unit for WCE of its caching mode page; `None` if it does not tell.
+    fn write_cache(&self) -> Option<bool> {
+        let page = ModePageCode::CACHING;
+        let cdb = ModeSense6 { page, allocation_length: MODE_DATA, ..Default::default() }.cdb();
+        let mut tries = 0;
+        loop {
+            let ticket = self.submit(&cdb, vec![0; MODE_DATA.into()]);
+            let (completed, payload) = ticket.wait().ok()?;
+            match judge(Ok(completed)).ok()? {
+                Verdict::Done(returned) => {
+                    let data = payload.into_bytes();
+                    let data = data.get(..usize::try_from(returned).ok()?)?;
+                    let data = ModeData::parse6(data).ok()?;
+                    return match data.page(page)?.data() {
+                        PageData::Caching(page) => Some(page.wce),
+                        _ => None,
+                    };
+                }
+                again => {
+                    self.note(&again);
+                    tries += 1;
+                    thread::sleep(again.retry(tries).ok()?);
+                }
+            }
+        }
+    }
+
+    /// Takes note of what a command is to be sent again for.
+    fn note(&self, again: &Verdict) {
+        let Some(sense) = again.sense().filter(|sense| sense.key == SenseKey::UNIT_ATTENTION)
+        else {
+            return;
+        };
+        if sense.is_reset() {
+            self.resets.set(self.resets.get().wrapping_add(1));
+        }
+        if matches!(sense.additional.asc, 0x29 | 0x2a) {
+            self.mode_changed.set(true);
+        }
+    }
+
+    /// How many unit attentions have said that the unit was powered on or reset, to these commands and at new logins. Once a command has ended,
+    /// all those are counted that the unit told before it.
+    pub(crate) fn resets(&self) -> u32 {
+        self.resets.get().wrapping_add(self.guard.resets())
     }
 
     /// The whole blocks around `len` bytes from `offset`, and where in them the bytes begin.
@@ -157,6 +236,7 @@ impl Disk {
                 }
                 Ok(Verdict::Done(_)) => return (memory, Ok(())),
                 Ok(again) => {
+                    self.note(&again);
                     tries += 1;
                     again.retry(tries)
                 }
@@ -171,7 +251,7 @@ impl Disk {
     }
 
     /// Has the device write its cache to the medium.
-    pub(crate) fn flush(&self) -> Outcome<()> {
+    pub(crate) fn flush(&self) -> Result<(), Trouble> {
         let cdb = match self.long {
             true => SynchronizeCache16::default().cdb(),
             false => SynchronizeCache10::default().cdb(),
@@ -180,8 +260,13 @@ impl Disk {
             Ok(()) => Ok(()),
             // No such command: no cache.
             Err(trouble) if trouble.is_illegal_request() => Ok(()),
-            Err(trouble) => Err(trouble.stop("SYNCHRONIZE CACHE").about(&self.url)),
+            Err(trouble) => Err(trouble),
         }
+    }
+
+    /// That [`flush`](Self::flush) failed, as a reason to stop.
+    pub(crate) fn not_flushed(&self, trouble: Trouble) -> Stop {
+        trouble.stop("SYNCHRONIZE CACHE").about(&self.url)
     }
 
     /// Logs out. Everything has been said by then.

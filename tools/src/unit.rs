@@ -60,6 +60,11 @@ impl Trouble {
         matches!(self, Self::Device { sense: Some(sense), .. } if sense.key == SenseKey::ILLEGAL_REQUEST)
     }
 
+    /// An earlier command that had ended well has failed after all.
+    pub(crate) fn is_deferred(&self) -> bool {
+        matches!(self, Self::Device { sense: Some(sense), .. } if sense.deferred)
+    }
+
     /// The session is gone: no other command will do better.
     pub(crate) const fn is_final(&self) -> bool {
         matches!(self, Self::Session(_))
@@ -131,6 +136,14 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// Why it is to be sent again, as far as the device told.
+    pub(crate) fn sense(&self) -> Option<Sense> {
+        match self {
+            Self::Done(_) => None,
+            Self::Again(error) | Self::Later(error) => Sense::parse(&error.sense).ok(),
+        }
+    }
+
     /// The wait before try number `tries` (from 1), or the failure if there were enough.
     pub(crate) fn retry(self, tries: u32) -> Result<Duration, Trouble> {
         match self {

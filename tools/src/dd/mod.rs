@@ -3,6 +3,7 @@
 mod pipeline;
 mod place;
 mod plan;
+mod rounds;
 mod sink;
 mod source;
 
@@ -24,7 +25,7 @@ use crate::inquiry::hex;
 use crate::output::{self, FAILED, Outcome, Stop, complain, print_json, report};
 use crate::signals::interruption;
 use crate::units::{parse_bytes, rate};
-use pipeline::Tally;
+use pipeline::{Copying, Tally};
 use plan::{Ends, Plan, parse_piece};
 
 pub(crate) const TOOL: &str = "iscsi-dd";
@@ -37,10 +38,13 @@ BYTES are decimal, with K, M, G, T or P for powers of 1024. A file is created if
 where the copy ends; runs of zeros become holes. With -n a part that cannot be read or written is
 left as it is in the destination, and the exit code is 10.
 
+A unit with a volatile write cache is synchronised after each GiB (of a pipe: 64 MiB). If it tells
+that it was reset in between, what it may have lost is copied again.
+
 Exit codes:
   0   everything was copied and is on the medium, or help was printed
   1   the options are wrong; nothing was done
-  10  something failed, or a signal came; the message says how much was copied
+  10  something failed, or a signal came; the message says how much was copied and is not lost
 A second SIGINT or SIGTERM ends the program at once, with 130 or 143.";
 
 /// Copy between iSCSI logical units and files
@@ -142,32 +146,22 @@ fn run(arguments: &Arguments) -> Outcome<u8> {
 
     let interrupted = interruption()?;
     let mut hash = arguments.checksum.map(|Checksum::Sha256| Sha256::new());
-    let mut seen = |data: &[u8]| {
-        if let Some(hash) = &mut hash {
-            hash.update(data);
-        }
-    };
     let bar = progress_bar(arguments.progress, plan.cut.total);
     let progress = |done| bar.set_position(done);
     let start = Instant::now();
-    let (tally, copied) = pipeline::copy(
-        &mut source,
-        &mut sink,
-        plan.cut,
-        plan.options,
-        &interrupted,
-        &progress,
-        &mut seen,
-    );
-    // What was written is brought to the medium also if the rest failed.
-    let flushed = sink.flush(copied.is_ok());
+    let how = Copying {
+        cut: plan.cut,
+        options: plan.options,
+        interrupted: &interrupted,
+        progress: &progress,
+    };
+    let (tally, copied) = rounds::copy(&mut source, &mut sink, &how, &mut hash);
     let time = start.elapsed();
     bar.finish_and_clear();
     source.close();
     sink.close();
 
     copied.map_err(|stop| plan.partial(arguments, &tally, stop))?;
-    flushed.map_err(|stop| plan.partial(arguments, &tally, stop))?;
     let sha256 = hash.filter(|_| tally.skipped == 0).map(|hash| hex(&hash.finalize()));
     match print(arguments, &plan, &tally, time, sha256.as_deref()) {
         // That nobody reads the result does not make the copy complete.

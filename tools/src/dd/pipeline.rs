@@ -58,8 +58,11 @@ impl Cut {
 /// What is known when the copy has ended, well or not.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// Bytes of which it is known that they are in their place: all from the beginning up to here, but for what was skipped.
+    /// Bytes of which it is known that they are in their place: all from the beginning up to here, but for what was skipped. While a round of the copy
+    /// is under way, those that were written.
     pub(crate) done: u64,
+    /// Bytes behind those that were written, but may be lost.
+    pub(crate) unsure: u64,
     /// Bytes that were left out because they could not be read or written.
     pub(crate) skipped: u64,
     /// What is wrong with each piece that was left out, up to [`MAX_KEPT`].
@@ -69,7 +72,28 @@ pub(crate) struct Tally {
 /// How many errors are kept for the report.
 const MAX_KEPT: usize = 10;
 
+/// Where a [`Tally`] stood.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    /// Bytes that were in their place then.
+    pub(crate) done: u64,
+    skipped: u64,
+    errors: usize,
+}
+
 impl Tally {
+    pub(crate) const fn mark(&self) -> Mark {
+        Mark { done: self.done, skipped: self.skipped, errors: self.errors.len() }
+    }
+
+    /// What was counted since then may be lost.
+    pub(crate) fn go_back(&mut self, to: Mark) {
+        self.unsure = self.done.saturating_sub(to.done);
+        self.done = to.done;
+        self.skipped = to.skipped;
+        self.errors.truncate(to.errors);
+    }
+
     fn skip(&mut self, at: u64, len: usize, why: Stop) {
         self.skipped += len as u64;
         if self.errors.len() < MAX_KEPT {
@@ -78,38 +102,51 @@ impl Tally {
     }
 }
 
-/// Copies everything. `depth` commands are under way at each end; with `ignore` a piece that cannot be read or written is left out.
-/// With `interrupted` nothing more is read, and what was read before is written.
-/// `progress` hears how many bytes are done, `seen` is shown the data in their order.
+/// Copies from where the tally stands up to the first piece that begins at `until` or behind. `depth` commands are under way at each end; with `ignore` a
+/// piece that cannot be read or written is left out. With `interrupted` nothing more is read, and what was read before is written. It ends early if the
+/// sink [was reset](Sink::was_reset).
+///
+/// True if the source was read to its end. `progress` hears how many bytes are done, `seen` is shown the data in their order.
 pub(crate) fn copy(
     source: &mut Source,
     sink: &mut Sink,
-    cut: Cut,
-    options: Options,
-    interrupted: &AtomicBool,
-    progress: &dyn Fn(u64),
+    how: &Copying<'_>,
+    until: u64,
+    tally: &mut Tally,
     seen: &mut (dyn FnMut(&[u8]) + Send),
-) -> (Tally, Outcome<()>) {
-    let mut tally = Tally::default();
+) -> Outcome<bool> {
+    let Copying { cut, options, interrupted, progress } = *how;
+    let from = tally.done;
     let (free_sender, free) = channel();
     for _ in 0..options.depth.saturating_mul(2) {
         let _ = free_sender.send(vec![0; options.memory]);
     }
     let (full_sender, full) = channel();
     let stop = AtomicBool::new(false);
-    let (read, written) = thread::scope(|scope| {
+    thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let reader = Reader { cut, options, free, full: full_sender, stop: &stop, interrupted };
+            let full = full_sender;
+            let reader = Reader { cut, from, until, options, free, full, stop: &stop, interrupted };
             reader.run(source, seen)
         });
-        let writer = Writer { options, free: free_sender, full, tally: &mut tally, progress };
+        let writer = Writer { options, free: free_sender, full, tally, progress };
         let written = writer.run(sink);
         stop.store(true, Ordering::Relaxed);
         // A panic would be a mistake in this program.
-        (reader.join().unwrap_or_else(|_| Err(Stop::failed("the reading thread broke"))), written)
-    });
-    // If writing failed, reading was cut short, which is no news.
-    (tally, written.and(read))
+        let broken = |_| Err(Stop::failed("the reading thread broke"));
+        let read = reader.join().unwrap_or_else(broken);
+        // If writing failed, reading was cut short, which is no news.
+        written.and(read)
+    })
+}
+
+/// What stays the same for the whole copy.
+#[derive(Clone, Copy)]
+pub(crate) struct Copying<'a> {
+    pub(crate) cut: Cut,
+    pub(crate) options: Options,
+    pub(crate) interrupted: &'a AtomicBool,
+    pub(crate) progress: &'a dyn Fn(u64),
 }
 
 /// How to copy.
@@ -125,6 +162,8 @@ pub(crate) struct Options {
 
 struct Reader<'a> {
     cut: Cut,
+    from: u64,
+    until: u64,
     options: Options,
     free: Receiver<Vec<u8>>,
     full: Sender<Piece>,
@@ -133,13 +172,15 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn run(self, source: &mut Source, seen: &mut (dyn FnMut(&[u8]) + Send)) -> Outcome<()> {
+    /// True if the source has ended.
+    fn run(self, source: &mut Source, seen: &mut (dyn FnMut(&[u8]) + Send)) -> Outcome<bool> {
         let depth = source.depth(self.options.depth);
-        let (mut at, mut ended) = (0, false);
+        let (mut at, mut ended, mut complete) = (self.from, false, false);
         loop {
             while !ended && source.under_way() < depth {
                 let len = self.cut.len(at);
-                if len == 0 || self.stop.load(Ordering::Relaxed) {
+                complete = len == 0;
+                if complete || at >= self.until || self.stop.load(Ordering::Relaxed) {
                     ended = true;
                     break;
                 }
@@ -156,7 +197,7 @@ impl Reader<'_> {
                 source.start(at, len, memory)?;
                 at += len as u64;
             }
-            let Some(mut piece) = source.finish() else { return Ok(()) };
+            let Some(mut piece) = source.finish() else { return Ok(complete) };
             if self.interrupted.load(Ordering::Relaxed) {
                 return Err(Stop::failed("interrupted"));
             }
@@ -171,8 +212,9 @@ impl Reader<'_> {
             let wanted = self.cut.len(piece.at);
             let (is_last, end) = (piece.len < wanted, piece.at + piece.len as u64);
             ended |= is_last;
+            complete |= is_last;
             if piece.len > 0 && self.full.send(piece).is_err() {
-                return Ok(());
+                return Ok(false);
             }
             if let (true, Some(total)) = (is_last, self.cut.total) {
                 let name = source.name();
@@ -194,6 +236,11 @@ impl Writer<'_> {
     fn run(mut self, sink: &mut Sink) -> Outcome<()> {
         let depth = sink.depth(self.options.depth);
         loop {
+            if sink.was_reset() {
+                // All of it has to be written again. Memory that is lent comes back first.
+                while self.finish_one(sink)? {}
+                return Ok(());
+            }
             let next = match sink.under_way() {
                 0 => self.full.recv().map_err(|RecvError| TryRecvError::Disconnected),
                 n if n < depth => self.full.try_recv(),
@@ -222,5 +269,22 @@ impl Writer<'_> {
         // The reader may have ended.
         let _ = self.free.send(piece.memory);
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_lost_is_not_counted() {
+        let mut tally = Tally { done: 100, ..Tally::default() };
+        tally.skip(10, 5, Stop::failed("first"));
+        let mark = tally.mark();
+        tally.done = 300;
+        tally.skip(200, 7, Stop::failed("second"));
+        tally.go_back(mark);
+        assert_eq!((tally.done, tally.unsure, tally.skipped), (100, 200, 5));
+        assert_eq!(tally.errors.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [10]);
     }
 }

@@ -220,6 +220,12 @@ impl Plan {
         let mut advice = format!(
             "{done}{all} bytes were copied; --offset-src {source} --offset-dst {sink} goes on from there"
         );
+        if tally.unsure > 0 {
+            let unsure = tally.unsure;
+            advice = format!(
+                "{unsure} more bytes were written, but are not known to be on the medium\n  {advice}"
+            );
+        }
         if let Some(remedy) = remedy {
             advice = format!("{remedy}\n  {advice}");
         }

@@ -19,6 +19,7 @@ pub(crate) enum Sink {
         disk: Disk,
         offset: u64,
         flights: VecDeque<(Piece, Option<Flight>)>,
+        round: Round,
     },
     File {
         file: File,
@@ -38,9 +39,66 @@ pub(crate) enum Sink {
     },
 }
 
+/// What happened to a unit since everything before was on its medium.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    /// The unit's resets when it began.
+    resets: u32,
+    /// The unit had a volatile cache then, or may have had one.
+    cached: bool,
+    was_reset: bool,
+    /// An error of a write that had ended well was told later.
+    deferred: bool,
+}
+
+/// Why it is not known that everything is on the medium.
+#[derive(Debug)]
+pub(crate) struct Unflushed {
+    pub(crate) why: Stop,
+    /// What was written may be lost by that.
+    pub(crate) lost: bool,
+}
+
 impl Sink {
-    pub(crate) const fn disk(disk: Disk, offset: u64) -> Self {
-        Self::Disk { disk, offset, flights: VecDeque::new() }
+    pub(crate) fn disk(disk: Disk, offset: u64) -> Self {
+        Self::Disk { disk, offset, flights: VecDeque::new(), round: Round::default() }
+    }
+
+    /// What it is called in messages.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Disk { disk, .. } => disk.url(),
+            Self::File { name, .. } => name,
+            Self::Standard { .. } => "standard output",
+        }
+    }
+
+    /// It may lose what was written before a [`flush`](Self::flush), and tell that it has.
+    pub(crate) fn may_cache(&self) -> bool {
+        matches!(self, Self::Disk { disk, .. } if disk.may_cache())
+    }
+
+    /// Everything so far is on the medium, or nothing was written: [`was_reset`](Self::was_reset) and [`was_deferred`](Self::was_deferred) are
+    /// about what follows.
+    pub(crate) fn begin_round(&mut self) {
+        if let Self::Disk { disk, round, .. } = self {
+            // This may ask the unit, which may tell of a reset that has nothing to do with the round.
+            let cached = disk.may_cache();
+            *round = Round { resets: disk.resets(), cached, ..Round::default() };
+        }
+    }
+
+    /// The unit was powered on or reset since, and may have lost what it had not brought to its medium.
+    pub(crate) fn was_reset(&mut self) -> bool {
+        let Self::Disk { disk, round, .. } = self else { return false };
+        // The unit may have come back with another cache setting than before.
+        round.was_reset |= disk.resets() != round.resets && (round.cached || disk.may_cache());
+        round.was_reset
+    }
+
+    /// The unit has told since that it could not write what it had taken before, and not which part of it.
+    pub(crate) const fn was_deferred(&self) -> bool {
+        matches!(self, Self::Disk { round: Round { deferred: true, .. }, .. })
     }
 
     /// A file, written from `offset` on, or standard output for `-`. A regular file is cut off at `offset` unless `keep`, but not
@@ -100,7 +158,7 @@ impl Sink {
     /// Starts to write a piece; one that could not be read leaves its place as it is.
     pub(crate) fn start(&mut self, mut piece: Piece) -> Outcome<()> {
         match self {
-            Self::Disk { disk, offset, flights } => {
+            Self::Disk { disk, offset, flights, .. } => {
                 let flight = match piece.failed {
                     None => Some(depart(disk, *offset, &mut piece)?),
                     Some(_) => None,
@@ -135,7 +193,7 @@ impl Sink {
     /// Waits for the oldest piece; `None` if nothing is under way.
     pub(crate) fn finish(&mut self) -> Option<Piece> {
         match self {
-            Self::Disk { disk, offset, flights } => {
+            Self::Disk { disk, offset, flights, round } => {
                 let (mut piece, flight) = flights.pop_front()?;
                 if let Some(flight) = flight {
                     let (memory, result) = disk.finish(flight);
@@ -143,6 +201,7 @@ impl Sink {
                     let (place, len) = (*offset + piece.at, piece.len);
                     piece.failed = result.err().map(|trouble| {
                         let is_final = trouble.is_final();
+                        round.deferred |= trouble.is_deferred();
                         let about = format!("{} at {place}, {len} bytes", disk.url());
                         Fault { why: trouble.stop("writing").about(about), is_final }
                     });
@@ -154,9 +213,15 @@ impl Sink {
     }
 
     /// Brings everything to the medium. If nothing was written, a file is changed only by a copy that is `complete`.
-    pub(crate) fn flush(&mut self, complete: bool) -> Outcome<()> {
-        match self {
-            Self::Disk { disk, .. } => disk.flush(),
+    pub(crate) fn flush(&mut self, complete: bool) -> Result<(), Unflushed> {
+        let flushed = match self {
+            Self::Disk { disk, round, .. } => {
+                return disk.flush().map_err(|trouble| {
+                    // A session that has ended takes nothing away from a unit without a cache.
+                    let lost = round.cached || !trouble.is_final();
+                    Unflushed { why: disk.not_flushed(trouble), lost }
+                });
+            }
             Self::File { untouched: true, .. } if !complete => Ok(()),
             Self::File { file, name, place, holes, untouched, end, .. } => {
                 let ready = touch(file, *holes, untouched, *end);
@@ -165,8 +230,11 @@ impl Sink {
                 let result = ready.and(length).and_then(|()| on_medium(file.sync_all(), *place));
                 result.map_err(|error| Stop::failed(format!("{name}: {error}")))
             }
-            Self::Standard { file, place, .. } => Ok(on_medium(file.sync_all(), *place)?),
-        }
+            Self::Standard { file, place, .. } => {
+                on_medium(file.sync_all(), *place).map_err(Stop::from)
+            }
+        };
+        flushed.map_err(|why| Unflushed { why, lost: true })
     }
 
     /// Ends the session, if there is one.

@@ -17,13 +17,30 @@ pub(crate) enum Source {
         flights: Flights<Asked>,
     },
     Stream {
-        stream: Box<dyn Stream>,
+        stream: File,
         name: String,
         place: Option<Place>,
         ready: Option<Piece>,
         length_known: bool,
+        again: Again,
     },
 }
+
+/// How a stream is read for a second time.
+#[derive(Debug)]
+pub(crate) enum Again {
+    Never,
+    /// It is a file, and the copy begins there.
+    Seek(u64),
+    /// What was read from this place of the copy on is kept.
+    Keep {
+        from: u64,
+        data: Vec<u8>,
+    },
+}
+
+/// The most that is kept of a source that cannot be read for a second time, but for a piece that begins before.
+const MAX_KEPT: u64 = 64 << 20;
 
 /// A part that was asked for.
 #[derive(Debug)]
@@ -33,10 +50,6 @@ pub(crate) struct Asked {
     /// Where it begins in the blocks that were read.
     head: usize,
 }
-
-/// A file, or standard input.
-pub(crate) trait Stream: Read + Send + core::fmt::Debug {}
-impl<T: Read + Send + core::fmt::Debug> Stream for T {}
 
 impl Source {
     pub(crate) const fn disk(disk: Disk, offset: u64) -> Self {
@@ -57,7 +70,8 @@ impl Source {
             }
             let place = Place::of(&file.metadata().map_err(fail)?);
             skip(&mut file, offset).map_err(fail)?;
-            return Ok((Self::of("standard input".into(), file, place, false), None));
+            let begin = place.and_then(|_| file.stream_position().ok());
+            return Ok((Self::of("standard input".into(), file, place, false, begin), None));
         }
         let mut file = File::open(path).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
@@ -77,16 +91,67 @@ impl Source {
         }
         let length = end.map(|end| end - offset);
         let place = Place::of(&metadata);
-        Ok((Self::of(path.into(), file, place, length.is_some()), length))
+        let begin = end.map(|_| offset);
+        Ok((Self::of(path.into(), file, place, length.is_some(), begin), length))
     }
 
+    /// A stream; one that can be sought in begins at `begin`.
     fn of(
         name: String,
-        stream: impl Stream + 'static,
+        stream: File,
         place: Option<Place>,
         length_known: bool,
+        begin: Option<u64>,
     ) -> Self {
-        Self::Stream { stream: Box::new(stream), name, place, ready: None, length_known }
+        let again = begin.map_or(Again::Never, Again::Seek);
+        Self::Stream { stream, name, place, ready: None, length_known, again }
+    }
+
+    /// Keeps what is read, if it could not be read for a second time. Returns the most that may be read before the next [`forget`](Self::forget).
+    pub(crate) fn keep(&mut self) -> u64 {
+        match self {
+            Self::Disk { .. } | Self::Stream { again: Again::Seek(_), .. } => u64::MAX,
+            Self::Stream { again, .. } => {
+                *again = Again::Keep { from: 0, data: Vec::new() };
+                MAX_KEPT
+            }
+        }
+    }
+
+    /// Nothing before this place of the copy, which was read, will be wanted again.
+    pub(crate) fn forget(&mut self, before: u64) {
+        if let Self::Stream { again: Again::Keep { from, data }, .. } = self {
+            let past = usize::try_from(before.saturating_sub(*from)).unwrap_or(usize::MAX);
+            // After going back there is more than what was copied since.
+            drop(data.drain(..past.min(data.len())));
+            *from = before;
+        }
+    }
+
+    /// Goes back: the next piece is the one at this place of the copy.
+    pub(crate) fn go_back(&mut self, to: u64) -> Outcome<()> {
+        match self {
+            Self::Disk { flights, .. } => {
+                while let Some((_, flight)) = flights.pop() {
+                    drop(flight);
+                }
+            }
+            Self::Stream { stream, name, ready, again, .. } => {
+                *ready = None;
+                match again {
+                    Again::Never => {
+                        return Err(Stop::failed(format!("{name}: cannot be read again")));
+                    }
+                    Again::Seek(begin) => {
+                        let place = SeekFrom::Start(begin.saturating_add(to));
+                        stream.seek(place).map_err(|e| Stop::failed(format!("{name}: {e}")))?;
+                    }
+                    // A piece is looked for by its place.
+                    Again::Keep { .. } => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What it is called in messages.
@@ -127,9 +192,15 @@ impl Source {
                 let (run, head) = disk.cover(*offset + at, len);
                 flights.push(Asked { at, len, head }, disk.read(run, memory));
             }
-            Self::Stream { stream, name, ready, length_known, .. } => {
+            Self::Stream { stream, name, ready, length_known, again, .. } => {
                 let room = memory.get_mut(..len).unwrap_or_default();
-                let got = fill(stream, room).map_err(|e| Stop::failed(format!("{name}: {e}")))?;
+                let got = match again {
+                    Again::Never | Again::Seek(_) => fill(stream, room),
+                    Again::Keep { from, data } => {
+                        recall(stream, data, at.saturating_sub(*from), room)
+                    }
+                };
+                let got = got.map_err(|e| Stop::failed(format!("{name}: {e}")))?;
                 if *length_known && got < len {
                     return Err(Stop::failed(format!("{name}: became shorter while it was read")));
                 }
@@ -189,6 +260,22 @@ fn fill(stream: &mut impl Read, mut room: &mut [u8]) -> io::Result<usize> {
     Ok(whole - room.len())
 }
 
+/// Takes what was kept from `at` on, reads the rest, and keeps that, too; how much there was.
+fn recall(
+    stream: &mut impl Read,
+    kept: &mut Vec<u8>,
+    at: u64,
+    room: &mut [u8],
+) -> io::Result<usize> {
+    let old = usize::try_from(at).ok().and_then(|at| kept.get(at..)).unwrap_or_default();
+    let known = old.len().min(room.len());
+    let (first, rest) = room.split_at_mut(known);
+    first.copy_from_slice(old.get(..known).unwrap_or_default());
+    let got = fill(stream, rest)?;
+    kept.extend_from_slice(rest.get(..got).unwrap_or_default());
+    Ok(known + got)
+}
+
 /// Reads and forgets so many bytes.
 fn skip(stream: &mut impl Read, bytes: u64) -> io::Result<()> {
     let skipped = io::copy(&mut stream.take(bytes), &mut io::sink())?;
@@ -217,6 +304,21 @@ mod tests {
         assert_eq!(room, [1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(fill(&mut stream, &mut room).unwrap(), 3);
         assert_eq!(fill(&mut stream, &mut room).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_comes_again() {
+        let (mut stream, mut kept, mut room) = (&[1, 2, 3, 4, 5, 6, 7][..], Vec::new(), [0; 3]);
+        for at in [0, 3] {
+            assert_eq!(recall(&mut stream, &mut kept, at, &mut room).unwrap(), 3);
+        }
+        assert_eq!(room, [4, 5, 6]);
+        // Back to the first byte but one: three kept ones, then two of those and one of the stream, and nothing more.
+        for (at, expected) in [(1, &[2, 3, 4][..]), (4, &[5, 6, 7]), (7, &[])] {
+            let got = recall(&mut stream, &mut kept, at, &mut room).unwrap();
+            assert_eq!(&room[..got], expected);
+        }
+        assert_eq!(kept, [1, 2, 3, 4, 5, 6, 7]);
     }
 
     #[test]
