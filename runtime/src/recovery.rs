@@ -34,7 +34,8 @@ pub struct SessionStep {
     pub wait: Option<Duration>,
 }
 
-/// A function that is told every step of a session, for example to log it. It runs on the thread that drives the session.
+/// A function that is told the steps of a session, for example to log them. Of steps that follow each other within one turn of the loop it hears the last. It runs on
+/// the thread that drives the session.
 pub type Watch = fn(&SessionStep);
 
 impl fmt::Display for SessionStep {
