@@ -212,6 +212,30 @@ fn a_loss_while_the_disk_starts() {
     assert!(world.read(0, 512).is_ok());
 }
 
+/// Whoever starts a disk on a session that is on its way back has not seen the loss, and its look is in line before the session verifies.
+#[test]
+fn a_disk_that_is_started_after_a_loss_waits_for_the_verdict_of_others() {
+    let mut world = World::idle(Device::new(512, 64), |_| {});
+    let now = world.now;
+    world.session.logout(now).unwrap();
+    world.cut();
+    world.recovery = Recovery::FOREVER;
+    world.log_in();
+    world.cut();
+    // Commands of the application's own take these events.
+    while world.session.poll_event().is_some() {}
+    world.disk.start().unwrap();
+    let mut turns = 0;
+    while world.turn_unverified() {
+        turns += 1;
+        assert!(turns < 50, "there is nothing to do until somebody else has looked");
+    }
+    assert_eq!(world.session.state(), SessionState::Verifying);
+    assert!(!world.disk.is_verifying() && world.target.device.log.is_empty());
+    world.run_until(|world| world.disk.state() == DiskState::Ready);
+    assert!(world.read(0, 512).is_ok());
+}
+
 #[test]
 fn a_disk_that_is_not_used_does_not_hold_the_others_up() {
     let mut world = World::idle(Device::new(512, 64), |_| {});

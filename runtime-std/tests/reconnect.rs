@@ -157,6 +157,29 @@ fn what_must_not_be_repeated_is_reported() {
     assert!(lost[1] > 0 && good[1] + lost[1] == 300, "{good:?} {lost:?}");
 }
 
+/// A disk that is opened on a session on its way back: the loss was the end of a command of the application's own.
+#[test]
+fn a_disk_is_opened_while_the_session_comes_back() {
+    let target = target("127.0.0.1:0");
+    let faults = |to: Builder| to.only_connections(0..1).cut_after_bytes(300_000..=300_000);
+    let proxy = behind(&target, faults);
+    let mut client = connect(proxy.addr(), quick(Retry::For(20 * SECOND)));
+    let mut memory = vec![0; MIB];
+    // 2048 blocks: the connection breaks in the middle of the data.
+    let cdb = [0x28, 0, 0, 0, 0, 0, 0, 8, 0, 0];
+    let command = Command::new(Lun::ZERO, &cdb, Transfer::In(MIB as u32));
+    client.execute(&command, Data::In(&mut memory)).unwrap_err();
+    let start = Instant::now();
+    let mut disk = Disk::open(client, Lun::ZERO).unwrap();
+    let took = start.elapsed();
+    // Far below the time limit for a verification.
+    assert!(took < 5 * SECOND, "{took:?}");
+    disk.read_at(0, &mut memory).unwrap();
+    assert_eq!(disk.client().session().counters().logins, 2);
+    assert_eq!(proxy.connections(), 2);
+    disk.logout().unwrap();
+}
+
 static STEPS: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
 
 fn count(step: &SessionStep) {

@@ -47,6 +47,9 @@ impl Disk {
         }
         match session.state() {
             SessionState::Verifying if self.core.verification == Verification::Claimed => {}
+            // The verdict of others comes first. What would be submitted now could not be sent, and a look that waits would be withdrawn
+            // by the next call, again and again.
+            SessionState::Verifying => return answered,
             // The session's answer to the loss comes first: nothing is known of the device.
             _ if self.core.away => return answered,
             _ => {}
