@@ -98,7 +98,7 @@ fn run(arguments: &Arguments) -> Outcome<()> {
 
     let mut unit = Unit::new(client, Lun::ZERO, format!("{TARGET} LUN 0"));
     show_identity(&mut shown, &mut unit)?;
-    let disk = Disk::open(unit, false)?;
+    let (disk, ()) = Disk::open(unit, false, |_| ())?;
     let blocks = disk.bytes() / u64::from(BLOCK);
     let text = format!("{}: {blocks} blocks of {} bytes", size(disk.bytes()), disk.block_size());
     shown.fact(

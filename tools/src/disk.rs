@@ -16,6 +16,9 @@ use crate::connect::explain;
 use crate::output::{Outcome, Stop};
 use crate::unit::{Trouble, Unit, Verdict, judge};
 
+/// How often a unit is asked what it is, if the connection is lost meanwhile and replaced.
+const ROUNDS: u32 = 16;
+
 /// A logical unit of a session that a thread of its own drives.
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -24,12 +27,7 @@ pub(crate) struct Disk {
     guard: SharedDisk,
     lun: Lun,
     url: String,
-    block_size: u32,
-    blocks: u64,
-    /// 16-byte commands, because the unit is large or because that was asked for.
-    long: bool,
-    /// Most blocks of one command.
-    max_blocks: u32,
+    size: Size,
     /// Unit attentions to these commands that told of a reset.
     resets: Cell<u32>,
     /// One of them said that mode parameters may have changed. The guard hears of those only that come with a new login.
@@ -38,8 +36,39 @@ pub(crate) struct Disk {
     cache_came: Cell<bool>,
 }
 
+/// How large a unit is, and what it takes.
+#[derive(Debug)]
+struct Size {
+    block_size: u32,
+    blocks: u64,
+    /// 16-byte commands, because the unit is large or because that was asked for.
+    long: bool,
+    /// Most blocks of one command.
+    max_blocks: u32,
+}
+
 /// Room for a mode page and what stands before it.
 const MODE_DATA: u8 = 252;
+
+impl Size {
+    fn ask(unit: &mut Unit, long: bool) -> Outcome<Self> {
+        let url = unit.url.clone();
+        let capacity =
+            unit.capacity().map_err(|trouble| trouble.stop("READ CAPACITY").about(&url))?;
+        let blocks = capacity.blocks().filter(|_| capacity.bytes().is_some());
+        let (Some(blocks), block_size @ 1..) = (blocks, capacity.block_length) else {
+            return Err(Stop::failed(format!("{url}: the unit claims an impossible size")));
+        };
+        // A unit need not have the page, and 0 stands for no limit.
+        let limit = unit.inquiry(Some(PageCode::BLOCK_LIMITS)).ok();
+        let limit = limit.and_then(|page| BlockLimits::parse(&page).ok());
+        let limit = limit.map_or(0, |limits| limits.max_transfer_length);
+        let long = long || blocks > 1 << 32;
+        let most = if long { u32::MAX / block_size } else { u32::from(u16::MAX) };
+        let max_blocks = if limit == 0 { most } else { most.min(limit) };
+        Ok(Self { block_size, blocks, long, max_blocks })
+    }
+}
 
 /// A run of whole blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,54 +78,58 @@ pub(crate) struct Run {
 }
 
 impl Disk {
-    /// From a session, after asking the unit for its size and its limits.
-    pub(crate) fn open(mut unit: Unit, long: bool) -> Outcome<Self> {
-        let url = unit.url.clone();
-        let capacity =
-            unit.capacity().map_err(|trouble| trouble.stop("READ CAPACITY").about(&url))?;
-        let blocks = capacity.blocks().filter(|_| capacity.bytes().is_some());
-        let (Some(blocks), 1..) = (blocks, capacity.block_length) else {
-            return Err(Stop::failed(format!("{url}: the unit claims an impossible size")));
-        };
-        // A unit need not have the page, and 0 stands for no limit.
-        let limit = unit.inquiry(Some(PageCode::BLOCK_LIMITS)).ok();
-        let limit = limit.and_then(|page| BlockLimits::parse(&page).ok());
-        let limit = limit.map_or(0, |limits| limits.max_transfer_length);
-        let long = long || blocks > 1 << 32;
-        let most = if long { u32::MAX / capacity.block_length } else { u32::from(u16::MAX) };
-        let max_blocks = if limit == 0 { most } else { most.min(limit) };
-        let lun = unit.lun;
-        let guard = iscsi_runtime_std::Disk::open(unit.client, lun).and_then(SharedDisk::new);
-        let guard = guard.map_err(|error| explain(&error).about(&url))?;
-        let handle = guard.handle().clone();
-        let block_size = capacity.block_length;
-        Ok(Self {
-            handle,
-            guard,
-            lun,
-            url,
-            block_size,
-            blocks,
-            long,
-            max_blocks,
-            resets: Cell::default(),
-            mode_changed: Cell::default(),
-            cache_came: Cell::default(),
-        })
+    /// From a session, after asking the unit for its size and its limits, and whatever else `ask` asks for.
+    pub(crate) fn open<T>(
+        mut unit: Unit,
+        long: bool,
+        ask: impl Fn(&mut Unit) -> T,
+    ) -> Outcome<(Self, T)> {
+        let (url, lun) = (unit.url.clone(), unit.lun);
+        for round in 0..ROUNDS {
+            let login = unit.login();
+            if round > 0 {
+                unit.check_serial()?;
+            }
+            let told = ask(&mut unit);
+            let size = Size::ask(&mut unit, long)?;
+            // After a reconnect, this makes sure that the unit is still the same one before anything is sent again.
+            let guard = iscsi_runtime_std::Disk::open(unit.client, lun);
+            let mut guard = guard.map_err(|error| explain(&error).about(&url))?;
+            if guard.client().session().counters().logins == login {
+                let guard = SharedDisk::new(guard).map_err(|error| explain(&error).about(&url))?;
+                let handle = guard.handle().clone();
+                let disk = Self {
+                    handle,
+                    guard,
+                    lun,
+                    url,
+                    size,
+                    resets: Cell::default(),
+                    mode_changed: Cell::default(),
+                    cache_came: Cell::default(),
+                };
+                return Ok((disk, told));
+            }
+            // What was told over a connection that is lost may be what another unit says of itself.
+            unit.client = guard.into_client();
+        }
+        let message =
+            format!("{url}: the connection was lost {ROUNDS} times before the unit was known");
+        Err(Stop::failed(message))
     }
 
     pub(crate) const fn block_size(&self) -> u32 {
-        self.block_size
+        self.size.block_size
     }
 
     /// Size in bytes; it fits because [`open`](Self::open) looked.
     pub(crate) const fn bytes(&self) -> u64 {
-        self.blocks.saturating_mul(self.block_size as u64)
+        self.size.blocks.saturating_mul(self.size.block_size as u64)
     }
 
     /// Most bytes of one command.
     pub(crate) const fn max_bytes(&self) -> u64 {
-        self.max_blocks as u64 * self.block_size as u64
+        self.size.max_blocks as u64 * self.size.block_size as u64
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -160,7 +193,7 @@ impl Disk {
 
     /// The whole blocks around `len` bytes from `offset`, and where in them the bytes begin.
     pub(crate) fn cover(&self, offset: u64, len: usize) -> (Run, usize) {
-        let size = u64::from(self.block_size);
+        let size = u64::from(self.size.block_size);
         let (lba, head) = (offset / size, offset % size);
         let blocks = head.saturating_add(len as u64).div_ceil(size);
         let run = Run { lba, blocks: u32::try_from(blocks).unwrap_or(u32::MAX) };
@@ -179,7 +212,8 @@ impl Disk {
 
     fn cdb(&self, direction: Direction, run: Run) -> Cdb {
         let Run { lba, blocks } = run;
-        let short = u32::try_from(lba).ok().zip(u16::try_from(blocks).ok()).filter(|_| !self.long);
+        let short =
+            u32::try_from(lba).ok().zip(u16::try_from(blocks).ok()).filter(|_| !self.size.long);
         match (direction, short) {
             (Direction::Out, Some((lba, blocks))) => {
                 Write10 { lba, blocks, ..Default::default() }.cdb()
@@ -195,7 +229,7 @@ impl Disk {
     }
 
     fn submit(&self, cdb: &Cdb, memory: Vec<u8>) -> Ticket<(Completed, Payload)> {
-        let bytes = u32::try_from(cdb.expected_bytes(self.block_size)).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(cdb.expected_bytes(self.size.block_size)).unwrap_or(u32::MAX);
         let (transfer, payload) = match cdb.direction() {
             Direction::In => (Transfer::In(bytes), Payload::In(memory)),
             Direction::Out => (Transfer::Out(bytes), Payload::Out(memory)),
@@ -208,7 +242,7 @@ impl Disk {
     /// Waits for the end of a command, and sends it again as long as that helps. The memory comes back in any case.
     pub(crate) fn finish(&self, flight: Flight) -> (Vec<u8>, Result<(), Trouble>) {
         let Flight { mut ticket, cdb } = flight;
-        let expected = cdb.expected_bytes(self.block_size);
+        let expected = cdb.expected_bytes(self.size.block_size);
         let mut tries = 0;
         loop {
             let (result, memory) = match ticket.wait() {
@@ -252,7 +286,7 @@ impl Disk {
 
     /// Has the device write its cache to the medium.
     pub(crate) fn flush(&self) -> Result<(), Trouble> {
-        let cdb = match self.long {
+        let cdb = match self.size.long {
             true => SynchronizeCache16::default().cdb(),
             false => SynchronizeCache10::default().cdb(),
         };

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::thread;
 
 use iscsi_core::wire::ScsiStatus;
-use iscsi_core::{Command, Lun, Transfer};
+use iscsi_core::{Command, Lun, OnLoss, Transfer};
 use iscsi_runtime_std::{Client, Completed, Data, Error, ScsiError};
 use iscsi_scsi::capacity::{
     ReadCapacity10, ReadCapacity10Data, ReadCapacity16, ReadCapacity16Data,
@@ -31,6 +31,8 @@ pub(crate) struct Unit {
     pub(crate) lun: Lun,
     /// Its URL, for messages.
     pub(crate) url: String,
+    /// The serial number that the URL demands.
+    serial: Option<String>,
 }
 
 /// Why a command failed.
@@ -159,7 +161,7 @@ impl Verdict {
 
 impl Unit {
     pub(crate) const fn new(client: Client, lun: Lun, url: String) -> Self {
-        Self { client, lun, url }
+        Self { client, lun, url, serial: None }
     }
 
     /// Ends the session. Whoever has the answers does not care how the target takes it.
@@ -169,12 +171,20 @@ impl Unit {
 
     /// This unit if that is its serial number.
     pub(crate) fn with_serial(mut self, wanted: &str) -> Outcome<Self> {
+        self.serial = Some(wanted.into());
+        self.check_serial()?;
+        Ok(self)
+    }
+
+    /// Makes sure that it has the serial number that the URL demands, if it demands one.
+    pub(crate) fn check_serial(&mut self) -> Outcome<()> {
+        let Some(wanted) = self.serial.clone() else { return Ok(()) };
         let page = self
             .inquiry(Some(PageCode::UNIT_SERIAL_NUMBER))
             .map_err(|trouble| trouble.stop("INQUIRY of the unit serial number"))?;
         let serial = UnitSerialNumber::parse(&page).map_err(|e| Stop::failed(e.to_string()))?;
         if serial.serial().trimmed().as_bytes() == wanted.trim().as_bytes() {
-            return Ok(self);
+            return Ok(());
         }
         Err(Stop::with_remedy(
             format!("{}: the serial number is {}", self.url, serial.serial().trimmed()),
@@ -182,12 +192,18 @@ impl Unit {
         ))
     }
 
-    /// Executes a command that returns at most `len` bytes.
+    /// Which login of its session this is: after another one it may be another device that answers.
+    pub(crate) fn login(&self) -> u64 {
+        self.client.session().counters().logins
+    }
+
+    /// Executes a command that returns at most `len` bytes and changes nothing: it is sent again if the connection is lost and replaced.
     pub(crate) fn read(&mut self, cdb: &Cdb, len: usize) -> Result<Vec<u8>, Trouble> {
         let mut data = vec![0; len];
         let length = u32::try_from(len).unwrap_or(u32::MAX);
         let transfer = if len == 0 { Transfer::None } else { Transfer::In(length) };
-        let (command, mut tries) = (Command::new(self.lun, cdb.as_bytes(), transfer), 0);
+        let command = Command::new(self.lun, cdb.as_bytes(), transfer).on_loss(OnLoss::Reissue);
+        let mut tries = 0;
         loop {
             let memory = if len == 0 { Data::None } else { Data::In(&mut data) };
             let returned = match judge(self.client.execute(&command, memory))? {

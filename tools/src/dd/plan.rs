@@ -10,6 +10,7 @@ use super::source::Source;
 use crate::connect::Setup;
 use crate::disk::Disk;
 use crate::output::{Outcome, Stop};
+use crate::unit::Unit;
 use crate::units::parse_bytes;
 
 /// Length of a piece unless something else is asked for: long enough to make the cost of a command small, short enough that
@@ -65,9 +66,8 @@ impl Ends {
         // One unit may be reached by many names: what it calls itself is asked of both.
         let ask = to_url.is_some() && from_url.is_some() && overlaps && !arguments.distinct_units;
         let open = |url: &IscsiUrl| -> Outcome<_> {
-            let mut unit = setup.open(url)?;
-            let identity = if ask { UnitIdentity::ask(&mut unit) } else { None };
-            Ok((Disk::open(unit, arguments.long_commands)?, identity))
+            let identity = |unit: &mut Unit| if ask { UnitIdentity::ask(unit) } else { None };
+            Disk::open(setup.open(url)?, arguments.long_commands, identity)
         };
 
         let (source, available, from_identity) = match &from_url {
