@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use iscsi_core::wire::TaskManagementResponseCode;
 use iscsi_core::{
-    Command, Event, LostReason, SubmitError, TaskId, TaskManagement, TaskManagementId,
+    Command, Event, LostReason, Session, SubmitError, TaskId, TaskManagement, TaskManagementId,
 };
 use iscsi_runtime::{Completed, Error, Lend, Table, check_command, task_end};
 
@@ -95,6 +95,11 @@ impl<'i, M: Lend> Queue<'i, M> {
     /// How many commands are under way, finished ones that were not taken among them.
     pub fn len(&self) -> usize {
         self.memory.len() + self.done.len()
+    }
+
+    /// The session: its state, names, identifiers, command window.
+    pub fn session(&self) -> &Session {
+        &self.client.engine.session
     }
 
     /// Whether nothing is under way.

@@ -1,8 +1,12 @@
 //! A logical unit whose commands are sent and received by a thread of its own, many at once.
 
 use core::cell::Cell;
+use core::time::Duration;
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
+use std::time::Instant;
 
 use iscsi_core::{Command, Lun, OnLoss, Transfer};
 use iscsi_runtime_std::{Completed, Failed, Handle, Payload, SharedDisk, Ticket};
@@ -14,10 +18,14 @@ use iscsi_scsi::{Cdb, Direction, SenseKey};
 
 use crate::connect::explain;
 use crate::output::{Outcome, Stop};
+use crate::signals::{Ending, GRACE, LOOK, is_connected};
 use crate::unit::{Trouble, Unit, Verdict, judge};
 
 /// How often a unit is asked what it is, if the connection is lost meanwhile and replaced.
 const ROUNDS: u32 = 16;
+
+/// How long a logout may take after a request to end.
+const LOGOUT: Duration = Duration::from_secs(1);
 
 /// A logical unit of a session that a thread of its own drives.
 #[derive(Debug)]
@@ -34,6 +42,7 @@ pub(crate) struct Disk {
     mode_changed: Cell<bool>,
     /// After such a one the unit did not say that it has no volatile write cache.
     cache_came: Cell<bool>,
+    ending: Arc<Ending>,
 }
 
 /// How large a unit is, and what it takes.
@@ -107,6 +116,7 @@ impl Disk {
                     resets: Cell::default(),
                     mode_changed: Cell::default(),
                     cache_came: Cell::default(),
+                    ending: Arc::default(),
                 };
                 return Ok((disk, told));
             }
@@ -116,6 +126,11 @@ impl Disk {
         let message =
             format!("{url}: the connection was lost {ROUNDS} times before the unit was known");
         Err(Stop::failed(message))
+    }
+
+    /// The same, but for an end that may be asked for.
+    pub(crate) fn with_ending(self, ending: &Arc<Ending>) -> Self {
+        Self { ending: ending.clone(), ..self }
     }
 
     pub(crate) const fn block_size(&self) -> u32 {
@@ -151,7 +166,7 @@ impl Disk {
         let mut tries = 0;
         loop {
             let ticket = self.submit(&cdb, vec![0; MODE_DATA.into()]);
-            let (completed, payload) = ticket.wait().ok()?;
+            let (completed, payload) = self.wait(ticket, GRACE, None)?.ok()?;
             match judge(Ok(completed)).ok()? {
                 Verdict::Done(returned) => {
                     let data = payload.into_bytes();
@@ -165,7 +180,9 @@ impl Disk {
                 again => {
                     self.note(&again);
                     tries += 1;
-                    thread::sleep(again.retry(tries).ok()?);
+                    if !self.ending.sleep(again.retry(tries).ok()?) {
+                        return None;
+                    }
                 }
             }
         }
@@ -239,13 +256,32 @@ impl Disk {
         self.handle.submit(&command, payload)
     }
 
-    /// Waits for the end of a command, and sends it again as long as that helps. The memory comes back in any case.
+    /// Waits for the end of a command, and sends it again as long as that helps. The memory comes back, unless the end was asked for and
+    /// the command is given up.
     pub(crate) fn finish(&self, flight: Flight) -> (Vec<u8>, Result<(), Trouble>) {
+        self.finish_within(flight, GRACE, None)
+    }
+
+    /// The same for data that nobody wants once the end was asked for.
+    pub(crate) fn finish_if_wanted(&self, flight: Flight) -> (Vec<u8>, Result<(), Trouble>) {
+        self.finish_within(flight, Duration::ZERO, None)
+    }
+
+    /// After a request to end the command is given up when `grace` has passed since then, or since it was `begun` if that was later.
+    fn finish_within(
+        &self,
+        flight: Flight,
+        grace: Duration,
+        begun: Option<Instant>,
+    ) -> (Vec<u8>, Result<(), Trouble>) {
         let Flight { mut ticket, cdb } = flight;
         let expected = cdb.expected_bytes(self.size.block_size);
         let mut tries = 0;
         loop {
-            let (result, memory) = match ticket.wait() {
+            let Some(end) = self.wait(ticket, grace, begun) else {
+                return (Vec::new(), Err(Trouble::Interrupted));
+            };
+            let (result, memory) = match end {
                 Ok((completed, payload)) => (Ok(completed), payload.into_bytes()),
                 Err(Failed { error, payload }) => (Err(error), payload.into_bytes()),
             };
@@ -277,20 +313,49 @@ impl Disk {
                 Err(trouble) => return (memory, Err(trouble)),
             };
             match delay {
-                Ok(delay) => thread::sleep(delay),
+                Ok(delay) if self.ending.sleep(delay) => {}
+                Ok(_) => return (memory, Err(Trouble::Interrupted)),
                 Err(trouble) => return (memory, Err(trouble)),
             }
             ticket = self.submit(&cdb, memory);
         }
     }
 
-    /// Has the device write its cache to the medium.
+    /// Waits for the end of a command; `None` if it is [given up](Self::gives_up) before.
+    fn wait(
+        &self,
+        mut ticket: Ticket<(Completed, Payload)>,
+        grace: Duration,
+        begun: Option<Instant>,
+    ) -> Option<Result<(Completed, Payload), Failed>> {
+        loop {
+            match ticket.wait_for(LOOK) {
+                Ok(end) => return Some(end),
+                Err(_) if self.gives_up(grace, begun) => return None,
+                Err(under_way) => ticket = under_way,
+            }
+        }
+    }
+
+    /// Whether the end was asked for, and what takes longer than `grace` since then and since it was `begun` is given up.
+    fn gives_up(&self, grace: Duration, begun: Option<Instant>) -> bool {
+        let grace = match (begun, self.ending.since()) {
+            (Some(begun), Some(since)) => grace + begun.saturating_duration_since(since),
+            _ => grace,
+        };
+        // The thread of the session answers at once, and not at all if the session has ended.
+        let connected = || self.handle.status().is_ok_and(|status| is_connected(status.state));
+        self.ending.gives_up(grace, connected)
+    }
+
+    /// Has the device write its cache to the medium. A request to end leaves this as much time as what was under way before.
     pub(crate) fn flush(&self) -> Result<(), Trouble> {
         let cdb = match self.size.long {
             true => SynchronizeCache16::default().cdb(),
             false => SynchronizeCache10::default().cdb(),
         };
-        match self.finish(self.start(cdb, Vec::new())).1 {
+        let flight = self.start(cdb, Vec::new());
+        match self.finish_within(flight, GRACE, Some(Instant::now())).1 {
             Ok(()) => Ok(()),
             // No such command: no cache.
             Err(trouble) if trouble.is_illegal_request() => Ok(()),
@@ -305,7 +370,19 @@ impl Disk {
 
     /// Logs out. Everything has been said by then.
     pub(crate) fn close(self) {
-        let _ = self.handle.shut_down();
+        let (begun, handle) = (Instant::now(), self.handle.clone());
+        let (sender, ended) = channel();
+        let shut_down = move || {
+            let _ = handle.shut_down();
+            // After a request to end nobody may be there any more.
+            let _ = sender.send(());
+        };
+        // Without a thread to be had, the session ends when its last handle is dropped.
+        let thread = thread::Builder::new().name("iscsi-logout".into()).spawn(shut_down);
+        while thread.is_ok()
+            && ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
+            && !self.gives_up(LOGOUT, Some(begun))
+        {}
     }
 }
 

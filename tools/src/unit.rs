@@ -39,6 +39,8 @@ pub(crate) struct Unit {
 #[derive(Debug)]
 pub(crate) enum Trouble {
     Session(Error),
+    /// The end was asked for, and the command took too long.
+    Interrupted,
     Device {
         error: ScsiError,
         sense: Option<Sense>,
@@ -67,9 +69,9 @@ impl Trouble {
         matches!(self, Self::Device { sense: Some(sense), .. } if sense.deferred)
     }
 
-    /// The session is gone: no other command will do better.
+    /// The session is gone, or the program is to end: no other command will do better.
     pub(crate) const fn is_final(&self) -> bool {
-        matches!(self, Self::Session(_))
+        matches!(self, Self::Session(_) | Self::Interrupted)
     }
 
     /// There is no medium in the drive.
@@ -82,6 +84,7 @@ impl Trouble {
     pub(crate) fn stop(self, command: &str) -> Stop {
         match self {
             Self::Session(error) => explain(&error).about(command),
+            Self::Interrupted => Stop::failed(format!("{command}: interrupted")),
             Self::Answer(error) => Stop::failed(format!("{command}: the answer is wrong: {error}")),
             Self::Taken { bytes, of } => {
                 Stop::failed(format!("{command}: the target took {bytes} of {of} bytes"))

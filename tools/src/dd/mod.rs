@@ -1,5 +1,6 @@
 //! `iscsi-dd`: copies between logical units and files.
 
+mod input;
 mod pipeline;
 mod place;
 mod plan;
@@ -10,6 +11,7 @@ mod source;
 use core::time::Duration;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
@@ -23,7 +25,7 @@ use crate::args::{self, Common, Negotiation};
 use crate::connect::Setup;
 use crate::inquiry::hex;
 use crate::output::{self, FAILED, Outcome, Stop, complain, print_json, report};
-use crate::signals::interruption;
+use crate::signals::Ending;
 use crate::units::{parse_bytes, rate};
 use pipeline::{Copying, Tally};
 use plan::{Ends, Plan, parse_piece};
@@ -45,7 +47,9 @@ Exit codes:
   0   everything was copied and is on the medium, or help was printed
   1   the options are wrong; nothing was done
   10  something failed, or a signal came; the message says how much was copied and is not lost
-A second SIGINT or SIGTERM ends the program at once, with 130 or 143.";
+After SIGINT or SIGTERM what is under way has three seconds to end, if there is a connection, and so
+has the writing of the cache after it. A second signal, and a signal before the copy begins, ends the
+program at once, with 130 or 143.";
 
 /// Copy between iSCSI logical units and files
 #[derive(Debug, Parser)]
@@ -142,19 +146,16 @@ fn run(arguments: &Arguments) -> Outcome<u8> {
     let mut setup = Setup::new(TOOL, &arguments.common, &arguments.negotiation)?;
     setup.options_mut().depth = arguments.queue_depth.into();
     setup.set_recovery(arguments.retry_for, tell);
-    let Ends { mut source, mut sink, plan } = Ends::open(&setup, arguments)?;
+    let ending = Arc::new(Ending::default());
+    let Ends { mut source, mut sink, plan } = Ends::open(&setup, arguments, &ending)?;
 
-    let interrupted = interruption()?;
+    ending.heed_signals()?;
     let mut hash = arguments.checksum.map(|Checksum::Sha256| Sha256::new());
     let bar = progress_bar(arguments.progress, plan.cut.total);
     let progress = |done| bar.set_position(done);
     let start = Instant::now();
-    let how = Copying {
-        cut: plan.cut,
-        options: plan.options,
-        interrupted: &interrupted,
-        progress: &progress,
-    };
+    let how =
+        Copying { cut: plan.cut, options: plan.options, ending: &ending, progress: &progress };
     let (tally, copied) = rounds::copy(&mut source, &mut sink, &how, &mut hash);
     let time = start.elapsed();
     bar.finish_and_clear();

@@ -7,6 +7,7 @@ use std::thread;
 use crate::dd::sink::Sink;
 use crate::dd::source::Source;
 use crate::output::{Outcome, Stop};
+use crate::signals::Ending;
 
 /// A part of the copy.
 #[derive(Debug)]
@@ -103,8 +104,8 @@ impl Tally {
 }
 
 /// Copies from where the tally stands up to the first piece that begins at `until` or behind. `depth` commands are under way at each end; with `ignore` a
-/// piece that cannot be read or written is left out. With `interrupted` nothing more is read, and what was read before is written. It ends early if the
-/// sink [was reset](Sink::was_reset).
+/// piece that cannot be read or written is left out. Once `ending` wants it nothing more is begun, and what is under way in the sink comes to its end or is
+/// given up. It ends early if the sink [was reset](Sink::was_reset).
 ///
 /// True if the source was read to its end. `progress` hears how many bytes are done, `seen` is shown the data in their order.
 pub(crate) fn copy(
@@ -115,7 +116,7 @@ pub(crate) fn copy(
     tally: &mut Tally,
     seen: &mut (dyn FnMut(&[u8]) + Send),
 ) -> Outcome<bool> {
-    let Copying { cut, options, interrupted, progress } = *how;
+    let Copying { cut, options, ending, progress } = *how;
     let from = tally.done;
     let (free_sender, free) = channel();
     for _ in 0..options.depth.saturating_mul(2) {
@@ -126,10 +127,10 @@ pub(crate) fn copy(
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let full = full_sender;
-            let reader = Reader { cut, from, until, options, free, full, stop: &stop, interrupted };
+            let reader = Reader { cut, from, until, options, free, full, stop: &stop, ending };
             reader.run(source, seen)
         });
-        let writer = Writer { options, free: free_sender, full, tally, progress };
+        let writer = Writer { options, free: free_sender, full, tally, progress, ending };
         let written = writer.run(sink);
         stop.store(true, Ordering::Relaxed);
         // A panic would be a mistake in this program.
@@ -145,7 +146,7 @@ pub(crate) fn copy(
 pub(crate) struct Copying<'a> {
     pub(crate) cut: Cut,
     pub(crate) options: Options,
-    pub(crate) interrupted: &'a AtomicBool,
+    pub(crate) ending: &'a Ending,
     pub(crate) progress: &'a dyn Fn(u64),
 }
 
@@ -168,7 +169,7 @@ struct Reader<'a> {
     free: Receiver<Vec<u8>>,
     full: Sender<Piece>,
     stop: &'a AtomicBool,
-    interrupted: &'a AtomicBool,
+    ending: &'a Ending,
 }
 
 impl Reader<'_> {
@@ -198,7 +199,7 @@ impl Reader<'_> {
                 at += len as u64;
             }
             let Some(mut piece) = source.finish() else { return Ok(complete) };
-            if self.interrupted.load(Ordering::Relaxed) {
+            if self.ending.is_wanted() {
                 return Err(Stop::failed("interrupted"));
             }
             match piece.failed.take() {
@@ -230,6 +231,7 @@ struct Writer<'a> {
     full: Receiver<Piece>,
     tally: &'a mut Tally,
     progress: &'a dyn Fn(u64),
+    ending: &'a Ending,
 }
 
 impl Writer<'_> {
@@ -247,7 +249,11 @@ impl Writer<'_> {
                 _ => Err(TryRecvError::Empty),
             };
             if let Ok(piece) = next {
-                if let Err(why) = sink.start(piece) {
+                let started = match self.ending.is_wanted() {
+                    true => Err(Stop::failed("interrupted")),
+                    false => sink.start(piece),
+                };
+                if let Err(why) = started {
                     // What is under way may still arrive, and counts then.
                     while self.finish_one(sink)? {}
                     return Err(why);

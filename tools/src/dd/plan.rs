@@ -1,5 +1,7 @@
 //! From the arguments to the two ends, and to how the copy is cut into pieces.
 
+use std::sync::Arc;
+
 use iscsi_core::url::IscsiUrl;
 
 use super::Arguments;
@@ -10,6 +12,7 @@ use super::source::Source;
 use crate::connect::Setup;
 use crate::disk::Disk;
 use crate::output::{Outcome, Stop};
+use crate::signals::Ending;
 use crate::unit::Unit;
 use crate::units::parse_bytes;
 
@@ -48,7 +51,13 @@ pub(crate) struct Ends {
 
 impl Ends {
     /// Opens the source, then the destination. A file is not so much as created before everything else is known to be right.
-    pub(crate) fn open(setup: &Setup, arguments: &Arguments) -> Outcome<Self> {
+    ///
+    /// Both ends hear of `ending`.
+    pub(crate) fn open(
+        setup: &Setup,
+        arguments: &Arguments,
+        ending: &Arc<Ending>,
+    ) -> Outcome<Self> {
         let from = arguments.src.as_deref().unwrap_or_default();
         let to = arguments.dst.as_deref().unwrap_or_default();
         // URLs are read before anything is connected.
@@ -67,12 +76,13 @@ impl Ends {
         let ask = to_url.is_some() && from_url.is_some() && overlaps && !arguments.distinct_units;
         let open = |url: &IscsiUrl| -> Outcome<_> {
             let identity = |unit: &mut Unit| if ask { UnitIdentity::ask(unit) } else { None };
-            Disk::open(setup.open(url)?, arguments.long_commands, identity)
+            let (disk, identity) = Disk::open(setup.open(url)?, arguments.long_commands, identity)?;
+            Ok((disk.with_ending(ending), identity))
         };
 
         let (source, available, from_identity) = match &from_url {
             None => {
-                let (source, available) = Source::stream(from, arguments.offset_src)?;
+                let (source, available) = Source::stream(from, arguments.offset_src, ending)?;
                 (source, available, None)
             }
             Some(url) => {

@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
 
+use crate::dd::input::Input;
 use crate::dd::pipeline::{Fault, Piece};
 use crate::dd::place::{Place, as_file, was_closed};
 use crate::disk::{Disk, Flight, Flights};
 use crate::output::{Outcome, Stop};
+use crate::signals::Ending;
 
 /// A logical unit, or bytes that come one after the other.
 #[derive(Debug)]
@@ -17,7 +20,7 @@ pub(crate) enum Source {
         flights: Flights<Asked>,
     },
     Stream {
-        stream: File,
+        stream: Input,
         name: String,
         place: Option<Place>,
         ready: Option<Piece>,
@@ -57,7 +60,11 @@ impl Source {
     }
 
     /// A file from `offset` on, or standard input for `-`. Also the number of bytes there are, if that can be known.
-    pub(crate) fn stream(path: &str, offset: u64) -> Outcome<(Self, Option<u64>)> {
+    pub(crate) fn stream(
+        path: &str,
+        offset: u64,
+        ending: &Arc<Ending>,
+    ) -> Outcome<(Self, Option<u64>)> {
         let fail = |error: io::Error| Stop::failed(format!("{path}: {error}"));
         if path == "-" {
             let fail = |error: io::Error| Stop::failed(format!("standard input: {error}"));
@@ -71,7 +78,8 @@ impl Source {
             let place = Place::of(&file.metadata().map_err(fail)?);
             skip(&mut file, offset).map_err(fail)?;
             let begin = place.and_then(|_| file.stream_position().ok());
-            return Ok((Self::of("standard input".into(), file, place, false, begin), None));
+            let input = Input::new(file, ending.clone());
+            return Ok((Self::of("standard input".into(), input, place, false, begin), None));
         }
         let mut file = File::open(path).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
@@ -92,13 +100,14 @@ impl Source {
         let length = end.map(|end| end - offset);
         let place = Place::of(&metadata);
         let begin = end.map(|_| offset);
-        Ok((Self::of(path.into(), file, place, length.is_some(), begin), length))
+        let input = Input::new(file, ending.clone());
+        Ok((Self::of(path.into(), input, place, length.is_some(), begin), length))
     }
 
     /// A stream; one that can be sought in begins at `begin`.
     fn of(
         name: String,
-        stream: File,
+        stream: Input,
         place: Option<Place>,
         length_known: bool,
         begin: Option<u64>,
@@ -234,7 +243,7 @@ impl Source {
 
 fn arrive(disk: &Disk, offset: u64, asked: Asked, flight: Flight) -> Piece {
     let Asked { at, len, head } = asked;
-    let (mut memory, result) = disk.finish(flight);
+    let (mut memory, result) = disk.finish_if_wanted(flight);
     if head > 0 && memory.len() >= head + len {
         memory.copy_within(head..head + len, 0);
     }
@@ -323,7 +332,8 @@ mod tests {
 
     #[test]
     fn missing_files_are_named() {
-        let Err(Stop::Failed { message, .. }) = Source::stream("/no/such/file", 0) else {
+        let Err(Stop::Failed { message, .. }) = Source::stream("/no/such/file", 0, &Arc::default())
+        else {
             panic!()
         };
         assert!(message.starts_with("/no/such/file: "), "{message}");
@@ -334,8 +344,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("iscsi-source-{}", std::process::id()));
         std::fs::write(&path, [1; 100]).unwrap();
         let text = path.to_str().unwrap();
-        assert_eq!(Source::stream(text, 40).unwrap().1, Some(60));
-        assert!(Source::stream(text, 101).is_err());
+        assert_eq!(Source::stream(text, 40, &Arc::default()).unwrap().1, Some(60));
+        assert!(Source::stream(text, 101, &Arc::default()).is_err());
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -12,6 +12,7 @@ use crate::output::{Outcome, Stop};
 use crate::perf::memory::{Memory, Pool};
 use crate::perf::stats::Recorder;
 use crate::perf::workload::{Io, Job, Lane, Next};
+use crate::signals::LOOK;
 
 /// What an event belongs to: the session's number, and the I/O if it is one.
 type Tag = (usize, Option<Io>);
@@ -59,7 +60,10 @@ pub(crate) fn run(
         if until.is_none() && under_way.iter().all(|under_way| *under_way == 0) {
             break;
         }
-        turn(&mut sessions, &mut poll, &mut readiness, until, &mut turns)?;
+        // A signal wakes nobody.
+        let look = now + LOOK;
+        let until = until.map_or(look, |until| until.min(look));
+        turn(&mut sessions, &mut poll, &mut readiness, Some(until), &mut turns)?;
         let now = Instant::now();
         while let Some(event) = sessions.poll_event() {
             let Event::Executed { tag: (n, Some(io)), result, .. } = event else { continue };
@@ -72,10 +76,25 @@ pub(crate) fn run(
                 *under_way -= 1;
             }
         }
+        let mut waited_for = names.iter().zip(&under_way).filter(|(_, under_way)| **under_way > 0);
+        if job.ending.is_wanted()
+            && waited_for.all(|(&session, _)| gives_up(job, &sessions, session))
+        {
+            break;
+        }
     }
     ended();
+    for &session in &names {
+        if gives_up(job, &sessions, session) {
+            sessions.remove(session);
+        }
+    }
     close(&mut sessions, &mut poll, &mut readiness, &names)?;
     Ok(lanes.into_iter().map(|lane| lane.recorder).collect())
+}
+
+fn gives_up(job: &Job, sessions: &Sessions<Tag, Memory<'_>>, session: SessionId) -> bool {
+    sessions.session(session).is_none_or(|session| job.gives_up(session.state()))
 }
 
 /// Connects every session, and waits until all are logged in.

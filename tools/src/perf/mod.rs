@@ -31,7 +31,6 @@ use iscsi_runtime_std::{Disk, SessionStep};
 use crate::args as arguments;
 use crate::connect::{Setup, explain};
 use crate::output::{self, FAILED, Outcome, Stop, complain, print_json, report};
-use crate::signals::interruption;
 use args::{Arguments, Runtime};
 use stats::{Counted, Interval, Recorder, Summary, cpu_time, per_second};
 use workload::{Clock, Job, Mode, Patience, Workload};
@@ -111,7 +110,7 @@ fn run(arguments: &Arguments, mode: Mode) -> Outcome<u8> {
         losses: &LOSSES,
         max_losses: arguments.max_losses(),
     };
-    let job = Job::new(workload, url.lun, patience, interruption()?);
+    let job = Job::new(workload, url.lun, patience);
     let summary = measure(arguments, &job, &setup, &url)?;
     for stop in &summary.recorder.kept {
         report(TOOL, stop);
@@ -229,7 +228,14 @@ fn measure(arguments: &Arguments, job: &Job, setup: &Setup, url: &IscsiUrl) -> O
                 // Whoever watches is there until this thread ends.
                 let _ = sender.send(stage);
             };
-            engine(job, setup, url, &|| tell(Stage::Started), &|| tell(Stage::Ended))
+            let started = || {
+                // Before, there is nothing that could be told in the end.
+                if let Err(stop) = job.ending.heed_signals() {
+                    job.fail(stop);
+                }
+                tell(Stage::Started);
+            };
+            engine(job, setup, url, &started, &|| tell(Stage::Ended))
         });
         let watched = watch(arguments, job, &receiver);
         (worker.join(), watched)

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use iscsi_core::url::IscsiUrl;
 use iscsi_runtime_smol::{Consumer, Handle, Memory, Pool};
-use smol::{LocalExecutor, Timer};
+use smol::{LocalExecutor, Timer, future};
 
 use crate::connect::{Setup, explain};
 use crate::output::Outcome;
 use crate::perf::stats::Recorder;
 use crate::perf::workload::{Job, Lane, Next};
+use crate::signals::LOOK;
 
 /// Carries a job out. `started` is called when the sessions are there, `ended` after the last I/O.
 pub(crate) fn run(
@@ -41,20 +42,45 @@ pub(crate) fn run(
         for (lane, handle) in lanes.iter().zip(&handles) {
             let pool = Pool::new(job.workload.bytes());
             for _ in 0..job.workload.depth {
-                tasks.push(executor.spawn(serve(job, lane.clone(), handle.clone(), pool.clone())));
+                let io = serve(job, lane.clone(), handle.clone(), pool.clone());
+                tasks.push((handle, executor.spawn(io)));
             }
         }
-        for task in tasks {
-            task.await;
+        for (handle, mut task) in tasks {
+            if !unless_given_up(job, handle, &mut task).await {
+                // Its part of the lane goes with it.
+                task.cancel().await;
+            }
         }
         ended();
         for handle in &handles {
             // Everything has been said by then.
-            let _ = handle.shut_down().await;
+            let shut_down = async { drop(handle.shut_down().await) };
+            unless_given_up(job, handle, shut_down).await;
         }
         let lanes = lanes.into_iter().filter_map(Rc::into_inner);
         Ok(lanes.map(|lane| lane.into_inner().recorder).collect())
     }))
+}
+
+/// Waits for this, unless the run is to end and the session's part of it is given up. False if it is.
+async fn unless_given_up(job: &Job, handle: &Handle, what: impl Future<Output = ()>) -> bool {
+    let given_up = async {
+        loop {
+            // A session that has ended says nothing.
+            if job.ending.is_wanted()
+                && handle.status().await.map_or(true, |status| job.gives_up(status.state))
+            {
+                return false;
+            }
+            Timer::after(LOOK).await;
+        }
+    };
+    let done = async {
+        what.await;
+        true
+    };
+    future::or(done, given_up).await
 }
 
 /// One I/O after the other.

@@ -1,5 +1,6 @@
 //! Over the blocking runtime: a thread for each session.
 
+use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
@@ -11,6 +12,11 @@ use crate::output::Outcome;
 use crate::perf::memory::{Memory, Pool};
 use crate::perf::stats::{LiveLane, Recorder};
 use crate::perf::workload::{Io, Job, Lane, Next};
+use crate::signals::LOOK;
+
+/// How long a session whose commands are answered is waited for without a look whether the run is to end. A wait that may end within a second
+/// costs a lone command a system call more.
+const WAIT: Duration = Duration::from_millis(1500);
 
 /// Carries a job out. `started` is called when the sessions are there, `ended` after the last I/O.
 pub(crate) fn run(
@@ -44,6 +50,10 @@ pub(crate) fn run(
     });
     ended();
     for client in clients {
+        if job.gives_up(client.state()) {
+            // Dropped, it ends without waiting.
+            continue;
+        }
         // Everything has been said by then.
         let _ = client.logout();
     }
@@ -62,7 +72,7 @@ fn serve(
     // What is under way, by the index of its task.
     let mut ios: Vec<Option<Io>> = vec![None; client.session().capacity()];
     let mut queue = client.queue();
-    let mut now = Instant::now();
+    let (mut now, mut wait) = (Instant::now(), WAIT);
     loop {
         let mut until = None;
         while queue.len() < job.workload.depth {
@@ -81,17 +91,21 @@ fn serve(
                 *place = Some(io);
             }
         }
-        let completion = match until {
-            Some(until) => queue.wait_timeout(until.saturating_duration_since(now))?,
-            None => queue.wait()?,
-        };
+        if until.is_none() && queue.is_empty() {
+            break;
+        }
+        let time = until.map_or(wait, |until| until.saturating_duration_since(now).min(wait));
+        let completion = queue.wait_timeout(time)?;
         now = Instant::now();
         let Some(completion) = completion else {
-            match until {
-                Some(_) => continue,
-                None => break,
+            if job.gives_up(queue.session().state()) {
+                break;
             }
+            // There may be no answer for long.
+            wait = LOOK;
+            continue;
         };
+        wait = WAIT;
         let io = ios.get_mut(completion.task.index()).and_then(Option::take);
         if let Some(io) = io {
             lane.finished(io, now, completion.result, completion.data.data());

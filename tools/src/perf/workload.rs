@@ -4,12 +4,12 @@
 //! tell it how each ended.
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use iscsi_core::{Command, Lun, OnLoss, Transfer};
+use iscsi_core::{Command, Lun, OnLoss, SessionState, Transfer};
 use iscsi_runtime_std::{Completed, Error};
 use iscsi_scsi::Cdb;
 use iscsi_scsi::block::{Read16, Write16};
@@ -17,10 +17,8 @@ use iscsi_scsi::block::{Read16, Write16};
 use crate::output::{Outcome, Stop};
 use crate::perf::pattern::{Amount, Content, Difference, Pattern, Random};
 use crate::perf::stats::{LiveLane, Recorder};
+use crate::signals::{Ending, GRACE, LOOK, is_connected};
 use crate::unit::{Verdict, judge};
-
-/// The longest that an engine waits without looking whether it is to stop.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// A session that is held up by the rate may catch up with at most so much.
 const CATCH_UP: Duration = Duration::from_millis(100);
@@ -127,7 +125,8 @@ pub(crate) struct Job {
     ignore_errors: bool,
     pattern: Pattern,
     clock: OnceLock<Clock>,
-    stop: Arc<AtomicBool>,
+    /// A signal came, or something failed.
+    pub(crate) ending: Ending,
     failure: Mutex<Option<Stop>>,
     losses: &'static AtomicU64,
     max_losses: Option<u64>,
@@ -145,13 +144,7 @@ pub(crate) struct Patience {
 }
 
 impl Job {
-    /// Ends when `stop` is set.
-    pub(crate) fn new(
-        workload: Workload,
-        lun: Lun,
-        patience: Patience,
-        stop: Arc<AtomicBool>,
-    ) -> Self {
+    pub(crate) fn new(workload: Workload, lun: Lun, patience: Patience) -> Self {
         let amount = match workload.mode {
             Mode::Read => Amount::None,
             Mode::Write | Mode::Mixed(_) => Amount::Written,
@@ -168,7 +161,7 @@ impl Job {
             ignore_errors,
             pattern,
             clock,
-            stop,
+            ending: Ending::default(),
             failure,
             losses,
             max_losses,
@@ -192,7 +185,7 @@ impl Job {
     pub(crate) fn fail(&self, stop: Stop) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(stop);
-        self.stop.store(true, Ordering::Relaxed);
+        self.ending.want();
     }
 
     /// Why it failed, if it did.
@@ -201,8 +194,9 @@ impl Job {
         failure.take().map_or(Ok(()), Err)
     }
 
-    fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+    /// Whether to give up what is under way on a session, which stands like this: the run is to end, and there is no connection or no time left.
+    pub(crate) fn gives_up(&self, state: SessionState) -> bool {
+        self.ending.gives_up(GRACE, || is_connected(state))
     }
 
     /// What a write of these blocks writes.
@@ -314,7 +308,7 @@ impl<'j> Lane<'j> {
 
     /// What to do with memory that is free.
     pub(crate) fn next(&mut self, now: Instant) -> Next {
-        if self.job.stopped() || self.lost_too_often() {
+        if self.job.ending.is_wanted() || self.lost_too_often() {
             return Next::Done;
         }
         if self.pending.is_empty() && !self.may_begin(now) {
@@ -516,7 +510,7 @@ pub(crate) mod tests {
     fn job(workload: Workload) -> Job {
         static LOSSES: AtomicU64 = AtomicU64::new(0);
         let patience = Patience { ignore_errors: false, losses: &LOSSES, max_losses: None };
-        Job::new(workload, Lun::ZERO, patience, Arc::default())
+        Job::new(workload, Lun::ZERO, patience)
     }
 
     /// The first I/Os of a session.
