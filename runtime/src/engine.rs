@@ -22,7 +22,7 @@ use crate::net::{Dialer, Step};
 use crate::notice::Notice;
 use crate::options::Options;
 use crate::reactor::Reactor;
-use crate::recovery::{GaveUp, SessionStep, Watch};
+use crate::recovery::{GaveUp, SessionStep};
 use crate::scsi::Completed;
 
 /// A connected socket.
@@ -240,13 +240,14 @@ impl<R: Reactor> Engine<R> {
     /// [`wants`](Self::wants) makes of the result.
     pub fn turn(&mut self, buffers: &mut (impl Buffers + ?Sized)) -> Wants {
         self.act();
+        // The verdict about the devices came after the last turn, and a command that ends in this one ends the recovery: nobody would hear
+        // that the session is there again.
+        self.watch();
         let now = self.now();
         let mut wants = self.pump(buffers, now);
         self.take_notice();
         wants.again |= self.act();
-        if let Some(watch) = self.options.watch {
-            self.watch(watch);
-        }
+        self.watch();
         wants
     }
 
@@ -280,7 +281,9 @@ impl<R: Reactor> Engine<R> {
         wants
     }
 
-    fn watch(&mut self, watch: Watch) {
+    /// Tells a step, if there was one and somebody wants to know.
+    fn watch(&mut self) {
+        let Some(watch) = self.options.watch else { return };
         let recovery = self.session.recovery();
         let seen = (self.session.state(), recovery.map_or(0, |recovery| recovery.attempts));
         if self.watched == seen {

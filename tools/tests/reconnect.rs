@@ -76,6 +76,7 @@ fn a_connection_may_break_at_any_command() {
         let (said, took) = copy(&proxy);
         assert!(took < Duration::from_secs(5), "{left} left, {took:?}: {said}");
         assert_eq!(said.matches("connection lost: ").count(), 1, "{left} left: {said}");
+        assert_eq!(said.matches("logged in again").count(), 1, "{left} left: {said}");
         assert_eq!(proxy.connections(), 2);
     }
 }
