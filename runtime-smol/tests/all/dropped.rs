@@ -108,12 +108,12 @@ fn what_was_not_sent_is_left_out() {
         let first: Vec<_> = (0..capacity).map(|n| write(n, 1)).collect();
         until_in_use(&disk, capacity).await;
         let late: Vec<_> = (0..8).map(|n| write(100 + n, 2)).collect();
+        assert_eq!(alive.load(Ordering::SeqCst), capacity + 8);
         for (n, ticket) in late.into_iter().enumerate() {
             assert!(!ticket.is_done());
             // Every other one is let go, and done all the same.
             if n % 2 == 0 { drop(ticket) } else { ticket.detach() }
         }
-        assert_eq!(alive.load(Ordering::SeqCst), capacity + 8);
         drop(gate);
         for ticket in first {
             ticket.await.unwrap();

@@ -171,8 +171,12 @@ pub(crate) async fn connect(target: &ServerHandle) -> Disk {
 
 /// A session that is not connected, and its driver for the test to poll.
 pub(crate) fn pair(address: SocketAddr) -> (Handle, Driver) {
+    pair_with(address, &Options::default())
+}
+
+pub(crate) fn pair_with(address: SocketAddr, options: &Options) -> (Handle, Driver) {
     let config = url(address).config(host_name()).unwrap().build().unwrap();
-    Handle::new(config, address.into(), &Options::default()).unwrap()
+    Handle::new(config, address.into(), options).unwrap()
 }
 
 pub(crate) fn pattern(len: usize, seed: usize) -> Vec<u8> {
