@@ -43,6 +43,7 @@ fn records_with_one_many_and_no_addresses() {
 fn x10_an_address_needs_a_name_before_it() {
     let text = "TargetAddress=192.0.2.1,1;TargetName=iqn.2001-04.com.example:a;";
     assert_eq!(items(text), Err(SendTargetsError::AddressBeforeName));
+    assert_eq!(SendTargetsError::AddressBeforeName.section(), "Appendix C");
 }
 
 #[test]
@@ -58,6 +59,7 @@ fn a_target_that_refuses_to_list_targets_is_understood() {
         let error = items(&format!("SendTargets={};", answer.as_str())).unwrap_err();
         assert_eq!(error, SendTargetsError::Refused(answer));
         assert!(error.to_string().ends_with(answer.as_str()), "{error}");
+        assert_eq!(error.section(), "6.2");
     }
     assert_eq!(items("SendTargets=All;").unwrap(), ["ignored"]);
 }
