@@ -194,14 +194,20 @@ fn resets_are_counted_wherever_they_are_told() {
     }
 }
 
-#[test]
-fn a_loss_while_the_disk_starts() {
+/// A session that comes back for ever, and a disk that is not started.
+fn unstarted() -> World {
     let mut world = World::idle(Device::new(512, 64), |_| {});
     let now = world.now;
     world.session.logout(now).unwrap();
     world.cut();
     world.recovery = Recovery::FOREVER;
     world.log_in();
+    world
+}
+
+#[test]
+fn a_loss_while_the_disk_starts() {
+    let mut world = unstarted();
     world.disk.start().unwrap();
     for _ in 0..3 {
         world.turn();
@@ -215,12 +221,7 @@ fn a_loss_while_the_disk_starts() {
 /// Whoever starts a disk on a session that is on its way back has not seen the loss, and its look is in line before the session verifies.
 #[test]
 fn a_disk_that_is_started_after_a_loss_waits_for_the_verdict_of_others() {
-    let mut world = World::idle(Device::new(512, 64), |_| {});
-    let now = world.now;
-    world.session.logout(now).unwrap();
-    world.cut();
-    world.recovery = Recovery::FOREVER;
-    world.log_in();
+    let mut world = unstarted();
     world.cut();
     // Commands of the application's own take these events.
     while world.session.poll_event().is_some() {}
@@ -238,12 +239,7 @@ fn a_disk_that_is_started_after_a_loss_waits_for_the_verdict_of_others() {
 
 #[test]
 fn a_disk_that_is_not_used_does_not_hold_the_others_up() {
-    let mut world = World::idle(Device::new(512, 64), |_| {});
-    let now = world.now;
-    world.session.logout(now).unwrap();
-    world.cut();
-    world.recovery = Recovery::FOREVER;
-    world.log_in();
+    let mut world = unstarted();
     let lun = Lun::new(1).unwrap();
     let command = Command::new(lun, &[0; 6], Transfer::None).on_loss(OnLoss::Reissue);
     world.session.submit(&command, world.now).unwrap();
